@@ -1,0 +1,42 @@
+// Package config turns what a person wrote down (an argument, vps.yaml and
+// ssh_config) into resolved hosts.
+//
+// # Precedence
+//
+// Each field of a [Host] is taken from the first of these that names it:
+//
+//  1. the argument: the user and the port of [user@]address[:port];
+//  2. vps.yaml, when the argument is one of its names;
+//  3. ssh_config for that name, as the user's own ssh would read it;
+//  4. ssh_config for the address that vps.yaml gives that name;
+//  5. our defaults: user root, port 2222, no identities (the caller then tries
+//     the agent and the usual default keys).
+//
+// A name in vps.yaml therefore always wins over an alias of ssh_config, and
+// the address in vps.yaml over a HostName there. Groups are selected with
+// @tag and all; several items are joined by commas.
+//
+// # ssh_config
+//
+// Where an ssh program is installed, `ssh -G` is asked, so Match in all its
+// forms, Include, quoting and canonical names mean what they mean to ssh.
+// Its answer does not say which values were configured and which are ssh's
+// own defaults, and ours differ (2222 and root, not 22 and the login name), so
+// a second question repeats the first with other defaults: what differs
+// between the two answers was not configured.
+//
+// Without an ssh program the files are read here. Whatever that reader cannot
+// decide (Match exec, CanonicalizeHostname, an unknown keyword) is an error
+// that names file and line: it never guesses, because a guess could be another
+// machine. kevinburke/ssh_config v1.6 was tried and is not used: its `?` also
+// matches no character at all, it cuts quoted values at `#`, tells nothing of
+// the line of a Host or Match, and rejects a whole file for any Match that is
+// not `host` or `all`.
+//
+// Set VPS_SSH_CONFIG to a file to use it in place of the user's and the
+// system's ssh_config (as `ssh -F` does), or to none to use neither.
+//
+// ProxyCommand is not supported, since no program is run to connect: use
+// ProxyJump. Hosts on the way (ProxyJump) come from ssh_config alone and keep
+// ssh's defaults, port 22 and the local login name.
+package config

@@ -1,0 +1,77 @@
+package config
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	keyA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGOnA0IYsmbNGzcWcaWrlBYM3o8SEAUmSh7qHt3QLrq2"
+	keyB = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAzQeBBjO6nWVlTpNnNmAdnuA2pPBLH8dyvQRvHbK4EV"
+)
+
+// write makes a file in a folder and returns its path.
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+// resolver resolves with the given vps.yaml and ssh_config, without an ssh
+// program, for a made-up user.
+func resolver(t *testing.T, vps, ssh string) *Resolver {
+	t.Helper()
+	cfg, err := Parse("vps.yaml", []byte(vps))
+	require.NoError(t, err)
+	dir := t.TempDir()
+	cfg.Path = filepath.Join(dir, FileName)
+	return &Resolver{
+		Config:    cfg,
+		SSHConfig: write(t, dir, "ssh_config", ssh),
+		Run:       runSSH,
+		Home:      "/home/me",
+		Dir:       "/work",
+		User:      "me",
+		UID:       1000,
+		Hostname:  "laptop.example.net",
+		LookupEnv: func(name string) (string, bool) { return "env-" + name, name == "SET" },
+	}
+}
+
+// withSSH makes a resolver ask the real ssh program; the test is skipped where
+// there is none.
+func withSSH(t *testing.T, r *Resolver) *Resolver {
+	t.Helper()
+	program, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Skip("no ssh program is installed")
+	}
+	real, err := NewResolver(r.Config)
+	require.NoError(t, err)
+	copied := *r
+	copied.Program = program
+	copied.Home, copied.User, copied.UID = real.Home, real.User, real.UID
+	return &copied
+}
+
+func one(t *testing.T, r *Resolver, arg string) Host {
+	t.Helper()
+	h, err := r.ResolveOne(context.Background(), arg)
+	require.NoError(t, err)
+	return h
+}
+
+// hint is what an error advises.
+func hint(t *testing.T, err error) string {
+	t.Helper()
+	var h interface{ Hint() string }
+	require.ErrorAs(t, err, &h)
+	return h.Hint()
+}

@@ -1,0 +1,146 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// hosts reads the hosts section and what must hold between hosts.
+func (p *parser) hosts(n *yaml.Node) []HostEntry {
+	var hosts []HostEntry
+	for _, kv := range p.mapping(n, "hosts") {
+		name := p.keyText(kv)
+		if err := checkName(name); err != nil {
+			p.fail(kv.key, "hosts: %v", err)
+			continue
+		}
+		hosts = append(hosts, p.host(name, kv))
+	}
+	p.distinct(hosts)
+	return hosts
+}
+
+func (p *parser) host(name string, kv pair) HostEntry {
+	h := HostEntry{Name: name, Line: kv.key.Line}
+	at := func(key string) string { return name + "." + key }
+	text := func(into *string, key string, check func(string) error) func(*yaml.Node) {
+		return func(v *yaml.Node) { *into = p.checked(v, at(key), check) }
+	}
+	p.fields(kv.value, name, map[string]func(*yaml.Node){
+		"address":  text(&h.Address, "address", checkAddress),
+		"port":     func(v *yaml.Node) { h.Port = p.port(v, at("port")) },
+		"user":     text(&h.User, "user", checkUser),
+		"identity": text(&h.Identity, "identity", checkPlain),
+		"system":   text(&h.System, "system", oneOf("x86", "arm")),
+		"flake":    text(&h.Flake, "flake", checkFlake),
+		"tags":     func(v *yaml.Node) { h.Tags = p.tags(v, at("tags")) },
+		"hostKey":  func(v *yaml.Node) { h.HostKey = p.hostKey(v, at("hostKey")) },
+	})
+	if ip, err := netip.ParseAddr(name); err == nil && h.Address != "" && h.Address != ip.String() {
+		p.fail(kv.key, "hosts: the name %q is the address of another machine than %q", name, h.Address)
+	}
+	return h
+}
+
+// distinct refuses two names for one machine: both would be updated at once,
+// and a pinned key would be checked under one of them only.
+func (p *parser) distinct(hosts []HostEntry) {
+	type endpoint struct {
+		address string
+		port    int
+	}
+	first := map[endpoint]HostEntry{}
+	for _, h := range hosts {
+		at := endpoint{canonicalAddress(h.Address), h.Port}
+		if h.Address == "" {
+			continue
+		}
+		if other, ok := first[at]; ok {
+			p.failLine(h.Line, "%s: the same address and port as %q on line %d: %q", h.Name, other.Name, other.Line, h.Address)
+			continue
+		}
+		first[at] = h
+	}
+}
+
+func (p *parser) port(n *yaml.Node, what string) int {
+	v := p.resolve(n)
+	if v == nil {
+		return 0
+	}
+	if v.Kind != yaml.ScalarNode || v.ShortTag() != "!!int" {
+		p.fail(n, "%smust be a number from 1 to 65535, not %s %s", label(what), kindOf(v), quoted(v))
+		return 0
+	}
+	port, err := parsePort(v.Value)
+	if err != nil {
+		p.fail(n, "%s%v", label(what), err)
+	}
+	return port
+}
+
+func quoted(n *yaml.Node) string {
+	if n.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return strconv.Quote(n.Value)
+}
+
+func (p *parser) tags(n *yaml.Node, what string) []string {
+	v := p.resolve(n)
+	if v == nil {
+		return nil
+	}
+	if v.Kind != yaml.SequenceNode {
+		p.fail(n, "%smust be a list such as [prod, web], not %s %s", label(what), kindOf(v), quoted(v))
+		return nil
+	}
+	tags := make([]string, 0, len(v.Content))
+	for _, item := range v.Content {
+		tag := p.checked(item, what, checkTag)
+		if tag == "" {
+			continue
+		}
+		if before := len(tags); len(appendNew(tags, tag)) == before {
+			p.fail(item, "%sduplicate %q", label(what), tag)
+			continue
+		}
+		tags = append(tags, tag)
+	}
+	return tags
+}
+
+// hostKey reads a pinned key and drops its comment.
+func (p *parser) hostKey(n *yaml.Node, what string) string {
+	s, ok := p.text(n, what)
+	if !ok {
+		return ""
+	}
+	key, err := canonicalHostKey(s)
+	if err != nil {
+		p.fail(n, "%s%v", label(what), err)
+	}
+	return key
+}
+
+func oneOf(allowed ...string) func(string) error {
+	return func(s string) error {
+		for _, a := range allowed {
+			if s == a {
+				return nil
+			}
+		}
+		return fmt.Errorf("%q is not one of %s", s, shorten(allowed, len(allowed)))
+	}
+}
+
+func parsePort(s string) (int, error) {
+	port, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || port == 0 {
+		return 0, fmt.Errorf("%q is not a port (1 to 65535)", s)
+	}
+	return int(port), nil
+}
