@@ -1,0 +1,113 @@
+package remote
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Causes of a connection's end that no read error tells.
+var (
+	errClosed   = errors.New("the connection was closed on this side")
+	errProtocol = errors.New("the server broke the SSH protocol")
+)
+
+// Client is a login on a server. It is safe for concurrent use.
+type Client struct {
+	target   Target
+	hostKey  ssh.PublicKey
+	warnings []string
+	banner   string
+
+	link *link
+	ssh  *ssh.Client
+	via  *Client // the jump host, closed with this client
+	done chan struct{}
+
+	mu     sync.Mutex
+	spares []<-chan opened
+	sftp   *sftpState
+}
+
+func newClient(a *attempt, l *link, conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) *Client {
+	c := &Client{
+		target: a.target, hostKey: plainKey(a.policy.agreed), banner: a.banner.text(),
+		link: l, via: a.via, done: make(chan struct{}),
+	}
+	if a.policy.warning != "" {
+		c.warnings = append(c.warnings, a.policy.warning)
+	}
+	// The library gets no requests to serve: we serve them, because their end is
+	// the one reliable sign that the connection is over.
+	none := make(chan *ssh.Request)
+	close(none)
+	c.ssh = ssh.NewClient(conn, chans, none)
+	go c.serve(reqs)
+	if every := a.d.keepAlive(); every > 0 {
+		go c.watch(every)
+	}
+	return c
+}
+
+// serve refuses what the server asks of us, and cleans up when it stops asking.
+func (c *Client) serve(reqs <-chan *ssh.Request) {
+	for r := range reqs {
+		_ = r.Reply(false, nil)
+	}
+	c.link.end(errProtocol) // unless the reason is known already
+	_ = c.link.Close()
+	close(c.done)
+	closeIfAny(c.via)
+}
+
+// Close ends the connection, and those to jump hosts with it. It does not wait for
+// commands: they end with ErrLost.
+func (c *Client) Close() error {
+	c.link.end(errClosed)
+	err := c.link.Close()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Done is closed when the connection has ended, for whatever reason.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Err returns nil while the connection lives, net.ErrClosed after Close, and
+// otherwise an error that wraps [ErrLost].
+func (c *Client) Err() error {
+	select {
+	case <-c.done:
+	default:
+		return nil
+	}
+	if errors.Is(c.link.reason(), errClosed) {
+		return net.ErrClosed
+	}
+	return c.lost("")
+}
+
+// Target returns what was dialled.
+func (c *Client) Target() Target { return c.target }
+
+// HostKey returns the verified key of the server; of a certificate, the key in it.
+func (c *Client) HostKey() ssh.PublicKey { return c.hostKey }
+
+// HostKeyLine returns the server's key as Target.HostKey takes it.
+func (c *Client) HostKeyLine() string {
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(c.hostKey)))
+}
+
+// Fingerprint returns the host key's, as "SHA256:…".
+func (c *Client) Fingerprint() string { return ssh.FingerprintSHA256(c.hostKey) }
+
+// Banner returns what the server said before the login, on one line and without
+// control characters.
+func (c *Client) Banner() string { return c.banner }
+
+// Warnings are things that went wrong without keeping the login from succeeding.
+func (c *Client) Warnings() []string { return c.warnings }

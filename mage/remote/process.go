@@ -1,0 +1,174 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// writerGrace is how long a cancelled command waits for a write to the caller's
+// Stdout or Stderr that is under way.
+const writerGrace = time.Second
+
+// Cmd is a command for a server.
+type Cmd struct {
+	Line           string    // what the remote user's shell is given; see Quote
+	Stdin          io.Reader // nil is empty; read until it ends or the command does
+	Stdout, Stderr io.Writer // nil discards; never written to by two goroutines at once, nor after the command's end
+}
+
+// Process is a running command.
+type Process struct {
+	c    *Client
+	cmd  Cmd
+	s    *session
+	gate *gate
+	tail tail
+
+	running bool // it was given up before its end
+
+	done chan struct{}
+	err  error // valid once done is closed
+}
+
+// Start begins a command and returns without waiting for the server to confirm
+// it. ctx governs its whole life: when it ends, Wait returns at once with the
+// context's error, the command's channel is closed, and the command is sent
+// SIGTERM. sshd passes signals on to users other than root only; a command of
+// root's learns of the end when it reads its standard input or writes. Wait must be
+// called.
+func (c *Client) Start(ctx context.Context, cmd Cmd) (*Process, error) {
+	s, err := c.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{c: c, cmd: cmd, s: s, gate: newGate(), done: make(chan struct{})}
+	go p.run(ctx)
+	return p, nil
+}
+
+// Run runs a command to its end. Its error is an [*ExitError] if the command
+// failed, wraps [ErrLost] if its end is not known, or wraps the context's.
+func (c *Client) Run(ctx context.Context, cmd Cmd) error {
+	p, err := c.Start(ctx, cmd)
+	if err != nil {
+		return err
+	}
+	return p.Wait()
+}
+
+// Wait waits for the end of the command; its error is as that of Run.
+func (p *Process) Wait() error {
+	<-p.done
+	return p.err
+}
+
+func (p *Process) run(ctx context.Context) {
+	defer close(p.done)
+	refused := make(chan error, 1)
+	go p.exec(refused)
+	copied := p.copyOutput()
+	p.err = p.await(ctx, copied, refused)
+	go p.hangUp() // it can block on a dead link, and nobody has to wait for it
+	if p.err != nil {
+		p.gate.close(writerGrace)
+	}
+}
+
+// hangUp closes the channel, and before that asks for the end of a command that
+// still runs.
+func (p *Process) hangUp() {
+	if p.running {
+		_, _ = p.s.SendRequest("signal", false, ssh.Marshal(struct{ Signal string }{"TERM"}))
+	}
+	_ = p.s.Close()
+}
+
+// exec asks for the command and then feeds it. Waiting for the confirmation costs
+// nothing: until then OpenSSH gives the channel no window to write into.
+func (p *Process) exec(refused chan<- error) {
+	ok, err := p.s.SendRequest("exec", true, ssh.Marshal(struct{ Line string }{p.cmd.Line}))
+	switch {
+	case err != nil:
+		return // the channel is closed, which await sees
+	case !ok:
+		refused <- &hinted{fmt.Errorf("%s refuses to run %q", p.c.target.name(), shorten(p.cmd.Line)),
+			"check for a forced command or a restricted shell for this user, and for free processes and memory on the server"}
+		return
+	}
+	if p.cmd.Stdin != nil {
+		// A command may end without reading all its input: its status decides.
+		_, _ = io.Copy(p.s, p.cmd.Stdin)
+	}
+	_ = p.s.CloseWrite()
+}
+
+// copyOutput starts copying both streams and returns a channel that gets the
+// first error of a writer, or is closed when both streams ended.
+func (p *Process) copyOutput() <-chan error {
+	failed := make(chan error, 2)
+	var streams sync.WaitGroup
+	stream := func(to io.Writer, from io.Reader) {
+		streams.Go(func() {
+			if _, err := io.Copy(to, from); err != nil {
+				failed <- err
+			}
+		})
+	}
+	stream(p.gate.writer(p.cmd.Stdout), p.s)
+	stream(io.MultiWriter(&p.tail, p.gate.writer(p.cmd.Stderr)), p.s.Stderr())
+	go func() { streams.Wait(); close(failed) }()
+	return failed
+}
+
+// await finds out how the command ended. Output and exit status come in either
+// order; a server that reported both need not close the channel.
+func (p *Process) await(ctx context.Context, copied <-chan error, refused <-chan error) error {
+	select {
+	case err, failed := <-copied:
+		if failed {
+			p.running = true
+			return fmt.Errorf("output of %q on %s: %w", shorten(p.cmd.Line), p.c.target.name(), err)
+		}
+	case err := <-refused:
+		return err
+	case <-ctx.Done():
+		return p.cancelled(ctx)
+	}
+	select {
+	case <-p.s.reported:
+	case <-p.s.over:
+	case err := <-refused:
+		return err
+	case <-ctx.Done():
+		return p.cancelled(ctx)
+	}
+	return p.outcome()
+}
+
+func (p *Process) cancelled(ctx context.Context) error {
+	p.running = true
+	return fmt.Errorf("running %q on %s: %w", shorten(p.cmd.Line), p.c.target.name(), context.Cause(ctx))
+}
+
+func (p *Process) outcome() error {
+	select {
+	case <-p.s.reported:
+	default:
+		if p.c.link.reason() != nil {
+			return p.c.lost(shorten(p.cmd.Line))
+		}
+		return &LostError{Name: p.c.target.name(), During: shorten(p.cmd.Line),
+			Err: errors.New("the server did not say how the command ended")}
+	}
+	if p.s.exit == (exitReport{}) {
+		return nil
+	}
+	return &ExitError{Name: p.c.target.name(), Line: shorten(p.cmd.Line),
+		Code: p.s.exit.code, Signal: p.s.exit.signal, Stderr: p.tail.String()}
+}
