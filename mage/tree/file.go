@@ -1,0 +1,106 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// file is a file or link of the project, before it is read.
+type file struct {
+	name string // in the project, with slashes
+	path string // in the tree
+	info fs.FileInfo
+}
+
+// treePath says where a file of the project is in the tree; deployed is false
+// for the Go files among them.
+func treePath(name string) (path string, deployed bool) {
+	inner, ok := strings.CutPrefix(name, nixDir+"/")
+	if !ok {
+		return name, true
+	}
+	return inner, !strings.HasSuffix(inner, ".go")
+}
+
+// sourceOf is the inverse of treePath, for messages.
+func sourceOf(path string) string {
+	if path == secretsFile || path == sopsConfig {
+		return path
+	}
+	return nixDir + "/" + path
+}
+
+// statAll looks at what was listed, sorted by name. What is gone is left out:
+// git also lists what was deleted but not committed, or is not checked out.
+func statAll(dir string, names []string) ([]file, error) {
+	var files []file
+	var bad problems
+	folders := make(map[string]bool)
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	for _, name := range names {
+		path, deployed := treePath(name)
+		if !deployed || !inFolders(dir, name, folders) {
+			continue
+		}
+		reason := checkPath(path)
+		if path != name && (path == secretsFile || path == sopsConfig) {
+			reason = fmt.Sprintf("its place on the server is that of %q", path)
+		}
+		if reason != "" {
+			bad.add(&Error{Path: name, Reason: reason, Remedy: "rename it, or let git ignore it"})
+			continue
+		}
+		info, err := os.Lstat(filepath.Join(dir, name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		case err != nil:
+			bad.add(unreadable(name, err))
+		case info.IsDir(): // in place of a deleted file; what is in it is listed too
+		default:
+			bad.add(checkType(name, info))
+			files = append(files, file{name: name, path: path, info: info})
+		}
+	}
+	return files, bad.err()
+}
+
+// inFolders says whether everything above name is a real folder. Behind a link
+// that took the place of a folder, the files of the folder are gone.
+func inFolders(dir, name string, known map[string]bool) bool {
+	for parent := range parents(name) {
+		real, found := known[parent]
+		if !found {
+			info, err := os.Lstat(filepath.Join(dir, parent))
+			real = err != nil || info.IsDir() // an error shows at the file itself
+			known[parent] = real
+		}
+		if !real {
+			return false
+		}
+	}
+	return true
+}
+
+func checkType(name string, info fs.FileInfo) error {
+	kinds := map[fs.FileMode]string{
+		fs.ModeSocket:                     "a socket",
+		fs.ModeNamedPipe:                  "a named pipe",
+		fs.ModeDevice:                     "a device",
+		fs.ModeDevice | fs.ModeCharDevice: "a device",
+	}
+	mode := info.Mode().Type()
+	if mode == 0 || mode == fs.ModeSymlink {
+		return nil
+	}
+	kind, ok := kinds[mode]
+	if !ok {
+		kind = "neither a file nor a link"
+	}
+	return &Error{Path: name, Reason: "it is " + kind, Remedy: "remove it, or let git ignore it"}
+}

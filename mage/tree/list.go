@@ -1,0 +1,112 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The parts of a project that are deployed.
+const (
+	nixDir      = "nix"
+	secretsFile = "secrets/secrets.yaml"
+	sopsConfig  = ".sops.yaml"
+)
+
+var sources = []string{nixDir, secretsFile, sopsConfig}
+
+// listing is what a project offers: paths relative to it, in no order, perhaps
+// twice, perhaps of files that are gone.
+type listing struct {
+	names    []string
+	warnings []string
+	err      error // problems of single files
+}
+
+// list asks git, or walks the folders where there is no git.
+func list(ctx context.Context, dir string) (listing, error) {
+	l, err := listGit(ctx, dir)
+	switch {
+	case errors.Is(err, errNoGit):
+		return listAll(ctx, dir, "git is not installed: all of nix/ is deployed, also what a .gitignore names")
+	case errors.Is(err, errNoRepository):
+		return listAll(ctx, dir, "not a git repository: all of nix/ is deployed")
+	}
+	return l, err
+}
+
+// listGit lists what git tracks and what it does not ignore.
+func listGit(ctx context.Context, dir string) (listing, error) {
+	tracked, _, err := queryGit(ctx, dir, append([]string{"ls-files", "-z", "--cached", "--stage", "--"}, sources...)...)
+	if err != nil {
+		return listing{}, err
+	}
+	others, stderr, err := queryGit(ctx, dir, append([]string{"ls-files", "-z", "--others", "--exclude-standard", "--"}, sources...)...)
+	if err != nil {
+		return listing{}, err
+	}
+	// git warns about a folder that it cannot read, and goes on without it.
+	if strings.Contains(stderr, "could not open directory") {
+		return listing{}, &gitError{question: "ls-files", dir: dir, stderr: stderr, err: fs.ErrPermission}
+	}
+	special, err := listSpecial(ctx, dir)
+	if err != nil {
+		return listing{}, err
+	}
+	l := listing{names: special}
+	var bad problems
+	for record := range strings.SplitSeq(tracked, "\x00") {
+		bad.add(l.addTracked(dir, record))
+	}
+	for name := range strings.SplitSeq(others, "\x00") {
+		bad.add(l.addUntracked(name))
+	}
+	l.err = bad.err()
+	return l, nil
+}
+
+// addTracked reads a record "MODE HASH STAGE<tab>PATH".
+func (l *listing) addTracked(dir, record string) error {
+	fields, name, _ := strings.Cut(record, "\t")
+	if name == "" {
+		return nil
+	}
+	if strings.HasPrefix(fields, "160000 ") {
+		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && info.IsDir() {
+			return nestedRepository(name)
+		}
+	}
+	if !strings.HasSuffix(fields, " 0") {
+		return &Error{
+			Path:   name,
+			Reason: "it has an unfinished merge",
+			Remedy: "finish the merge and `git add` the file",
+		}
+	}
+	l.names = append(l.names, name)
+	return nil
+}
+
+// addUntracked takes a path; git ends that of a repository inside this one
+// with a slash and does not look into it.
+func (l *listing) addUntracked(name string) error {
+	if name == "" {
+		return nil
+	}
+	if inner, ok := strings.CutSuffix(name, "/"); ok {
+		return nestedRepository(inner)
+	}
+	l.names = append(l.names, name)
+	return nil
+}
+
+func nestedRepository(name string) error {
+	return &Error{
+		Path:   name,
+		Reason: "it is a git repository of its own (a submodule?), which is not deployed with this one",
+		Remedy: "copy its files into this repository, make it an input of the flake, or let git ignore it",
+	}
+}

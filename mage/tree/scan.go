@@ -1,0 +1,33 @@
+package tree
+
+import (
+	"bytes"
+	"regexp"
+)
+
+// privateKey finds what must never be sent to a server. An age identity is all
+// upper case or all lower case; upper case is refused by its beginning, while
+// lower case needs the digit that follows, because "age-secret-key-file" is a
+// name that somebody may give to an option.
+var privateKey = regexp.MustCompile(`AGE-SECRET-KEY-|age-secret-key-(?:pq-)?1|-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----`)
+
+// checkContent looks into a file that is to be deployed.
+func checkContent(name string, data []byte) error {
+	if at := privateKey.FindIndex(data); at != nil {
+		kind := "a private key"
+		if data[at[0]] != '-' {
+			kind = "an age identity (a secret key)"
+		}
+		return &Error{
+			Path:   name,
+			Line:   1 + bytes.Count(data[:at[0]], []byte("\n")),
+			Reason: "it holds " + kind,
+			Remedy: "take the key out of the file and put it where it belongs: secrets go through `mage secrets:set`; " +
+				"if it was ever committed, replace the key",
+		}
+	}
+	if name == secretsFile {
+		return checkSecrets(data)
+	}
+	return nil
+}

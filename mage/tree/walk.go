@@ -1,0 +1,78 @@
+package tree
+
+import (
+	"cmp"
+	"context"
+	"io/fs"
+	"path/filepath"
+	"strings"
+)
+
+// listSpecial finds the sockets, pipes and devices below nix/, which git passes
+// over in silence, unless they are ignored.
+func listSpecial(ctx context.Context, dir string) ([]string, error) {
+	// What cannot be walked is ignored here: git has complained about it, or
+	// ignores it as well.
+	names, _ := walk(ctx, dir, func(d fs.DirEntry) bool {
+		return d.Type()&^(fs.ModeDir|fs.ModeSymlink) != 0
+	})
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	kept := names[:0]
+	for _, name := range names {
+		ignored, err := askGit(ctx, dir, "check-ignore", "--quiet", "--", name)
+		if err != nil {
+			return nil, err
+		}
+		if !ignored {
+			kept = append(kept, name)
+		}
+	}
+	return kept, nil
+}
+
+// listAll lists every file without asking git.
+func listAll(ctx context.Context, dir, warning string) (listing, error) {
+	names, err := walk(ctx, dir, func(d fs.DirEntry) bool { return !d.IsDir() })
+	if err != nil {
+		return listing{}, err
+	}
+	return listing{names: append(names, secretsFile, sopsConfig), warnings: []string{warning}}, nil
+}
+
+// walk lists the paths below nix/ that are wanted, without what is in a .git.
+// It goes on behind what it cannot read, and reports the first of that.
+func walk(ctx context.Context, dir string, want func(fs.DirEntry) bool) ([]string, error) {
+	var names []string
+	var failed error
+	err := filepath.WalkDir(filepath.Join(dir, nixDir), func(file string, d fs.DirEntry, err error) error {
+		name, relErr := filepath.Rel(dir, file)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			failed = cmp.Or(failed, unreadable(name, err))
+			return nil
+		case relErr != nil:
+			return relErr
+		case strings.EqualFold(d.Name(), ".git") && d.IsDir():
+			return filepath.SkipDir
+		case strings.EqualFold(d.Name(), ".git"):
+			return nil
+		case want(d):
+			names = append(names, filepath.ToSlash(name))
+		}
+		return nil
+	})
+	return names, cmp.Or(err, failed)
+}
+
+func unreadable(name string, err error) error {
+	return &Error{
+		Path:   filepath.ToSlash(name),
+		Reason: "it cannot be read",
+		Remedy: "make it readable for you, or let git ignore it",
+		Err:    err,
+	}
+}
