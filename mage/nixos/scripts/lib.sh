@@ -1,0 +1,125 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2034 # every script uses some of these
+# Shared by every script that runs on a server. POSIX sh; needs only coreutils,
+# findutils, util-linux, tar, systemd and nix. VPS_ROOT is a prefix for every
+# path: empty on a real server, a temporary folder in tests.
+set -u
+umask 022
+
+ROOT=${VPS_ROOT-}
+STATE=$ROOT/var/lib/vps
+NIXOS=$ROOT/etc/nixos
+PROFILE=$ROOT/nix/var/nix/profiles/system
+
+systemd() { [ -d "$ROOT/run/systemd/system" ]; }
+
+# now sets $now to the seconds since 1970, without a process where the shell knows.
+now() {
+    # shellcheck disable=SC3028 # bash has it, which is the sh of NixOS
+    now=${EPOCHSECONDS:-$(date +%s)}
+}
+
+# manifest DIR prints the canonical listing of a tree: one line a file or
+# symlink, sorted by the bytes of the path. The laptop makes the same bytes.
+# A folder with names that the format cannot hold, or with sockets and the
+# like, is "odd" as a whole: nobody can build upon it, only replace it.
+manifest() {
+    if [ ! -d "$1" ]; then
+        echo missing
+        return
+    fi
+    if [ -n "$(LC_ALL=C find "$1" ! -type d ! -type f ! -type l -o -name '*[[:cntrl:]\\]*')" ]; then
+        echo odd
+        return
+    fi
+    (
+        cd "$1" || exit 1
+        {
+            find . -type f ! -perm -100 -exec sha256sum {} + | listed f
+            # Most trees have neither programs nor links: one look for both.
+            [ -z "$(find . -type f -perm -100 -o -type l)" ] || {
+                find . -type f -perm -100 -exec sha256sum {} + | listed x
+                find . -type l | while IFS= read -r link; do
+                    hash=$(readlink -n "$link" | sha256sum)
+                    printf 'l %s %s\n' "${hash%% *}" "${link#./}"
+                done
+            }
+        } | LC_ALL=C sort -k 3
+    )
+}
+
+# listed TYPE turns sha256sum's lines into the manifest's.
+listed() {
+    while IFS= read -r line; do
+        printf '%s %s %s\n' "$1" "${line%% *}" "${line#*./}"
+    done
+}
+
+# digest DIR prints the hash of a tree's manifest.
+digest() {
+    digest_=$(manifest "$1" | sha256sum)
+    echo "${digest_%% *}"
+}
+
+# field FILE KEY prints the value of the line KEY=VALUE, or nothing.
+field() {
+    [ -f "$1" ] || return 0
+    while IFS= read -r line; do
+        case $line in
+        "$2="*)
+            printf '%s\n' "${line#*=}"
+            return 0
+            ;;
+        esac
+    done <"$1"
+}
+
+# generation prints the number of the system profile's generation.
+generation() {
+    link=$(readlink "$PROFILE") || return 0
+    link=${link##*/}
+    link=${link#system-}
+    echo "${link%-link}"
+}
+
+# free PATH prints the kilobytes that are free where PATH, or the first of its
+# parents that exists, lives.
+free() {
+    path=$1
+    while [ ! -e "$path" ]; do path=$(dirname "$path"); done
+    df -Pk "$path" | {
+        read -r _
+        read -r _ _ _ kilobytes _
+        echo "$kilobytes"
+    }
+}
+
+# troubled lists the units that are failed or restarting: of the system, and of
+# every user whose services run without a login.
+troubled() {
+    systemd || return 0
+    troubled_of system systemctl
+    for linger in "$ROOT"/var/lib/systemd/linger/*; do
+        user=${linger##*/}
+        uid=$(id -u "$user" 2>/dev/null) || continue
+        [ -d "$ROOT/run/user/$uid" ] || continue
+        troubled_of "user:$user" setpriv --reuid="$uid" --regid="$(id -g "$user")" --init-groups \
+            env XDG_RUNTIME_DIR="$ROOT/run/user/$uid" systemctl --user
+    done
+}
+
+troubled_of() {
+    scope=$1
+    shift
+    "$@" list-units --all --plain --no-legend --no-pager \
+        --state=failed,auto-restart,auto-restart-queued 2>/dev/null |
+        while read -r unit _ _ sub _; do
+            echo "$scope $unit $sub"
+        done
+}
+
+# alive ID says whether the supervisor of a run still lives. It looks at a lock
+# of that run alone, so asking never keeps anyone from the server's own lock.
+alive() {
+    [ -e "$STATE/runs/$1/alive" ] && ! (flock -n -s 7) 7<"$STATE/runs/$1/alive"
+}

@@ -1,0 +1,49 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2154 # lib.sh goes before it, and the laptop's variables
+# Turns an uploaded archive into a run and starts its supervisor, in a unit of
+# its own that outlives this login. ID names the run, UPLOAD is the archive in
+# the login folder, SHA256 its hash. Prints "started", or why not, on stdout.
+PATH=$ROOT/run/current-system/sw/bin:$PATH
+run=$STATE/runs/$ID
+
+fail() {
+    printf 'failed=%s\n' "$*"
+    rm -f "$UPLOAD"
+    exit 0
+}
+
+unpack() {
+    mkdir -p "$STATE/runs" || fail "cannot make $STATE"
+    chmod 700 "$STATE" || fail "cannot protect $STATE"
+    (umask 077 && mkdir "$run") || fail "cannot make $run"
+    # Copied, not moved: the file may belong to another user, who could still
+    # hold it open and change it after its hash was compared.
+    cat "$UPLOAD" >"$run/archive.tar" || fail "cannot write to $run: is the disk full?"
+    rm -f "$UPLOAD"
+    find . -maxdepth 1 -name '.vps-upload-*' -mmin +60 -exec rm -f {} +
+    hash=$(sha256sum <"$run/archive.tar")
+    [ "${hash%% *}" = "$SHA256" ] || fail "the archive arrived damaged"
+    tar -xof "$run/archive.tar" -C "$run" || fail "cannot unpack the archive in $run"
+    rm -f "$run/archive.tar"
+    : >"$run/log"
+    : >"$run/status"
+}
+
+# The unit gets the PATH of the system that runs now, by its store path: the
+# switch is about to exchange what /run/current-system points to.
+launch() {
+    path=$(readlink -f "$ROOT/run/current-system")/sw/bin
+    if systemd; then
+        systemd-run --quiet --collect --unit="vps-run-$ID" \
+            --description="vps: run $ID" --property=OOMPolicy=continue \
+            --setenv=PATH="$path" --setenv=HOME="$ROOT/root" --setenv=VPS_ROOT="$ROOT" \
+            /bin/sh "$run/supervisor.sh" run "$ID" || fail "systemd-run could not start the supervisor"
+    else
+        PATH=$path HOME=$ROOT/root VPS_ROOT=$ROOT setsid \
+            /bin/sh "$run/supervisor.sh" run "$ID" </dev/null >/dev/null 2>&1 &
+    fi
+}
+
+unpack
+launch
+echo started=1
