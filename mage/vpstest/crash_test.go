@@ -1,0 +1,152 @@
+package vpstest_test
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dagadbm/vps/mage/vpstest"
+)
+
+// updateTo runs an update with its confirmation, as far as the server lives.
+func updateTo(t *testing.T, s *vpstest.Server, id string, wanted map[string]string) {
+	t.Helper()
+	client, err := dialPort(s, s.Port())
+	require.NoError(t, err)
+	defer client.Close()
+	f := follow(t, client, start(t, client, s.NewArchive(id, wanted)))
+	defer f.close()
+	f.until("confirming")
+	second := dial(t, s)
+	probe(t, second, id, "confirm")
+	for f.lines.Scan() && !strings.Contains(f.lines.Text(), " end ") {
+	}
+}
+
+// dieAt makes a hook that ends the server's life at one call of the commit.
+func dieAt(point int, die func(*vpstest.Server) error) (func(*vpstest.Server, vpstest.Call), *atomic.Int32) {
+	var calls atomic.Int32
+	var committing atomic.Bool
+	return func(s *vpstest.Server, c vpstest.Call) {
+		if c.Program == "nix-env" {
+			committing.Store(true)
+		}
+		if committing.Load() && int(calls.Add(1)) == point {
+			if err := die(s); err != nil {
+				panic(err)
+			}
+		}
+	}, &calls
+}
+
+// A server that dies at any call of a commit is wholly the old or wholly the new
+// one once its recovery has run, and takes the next update.
+func TestDeathDuringTheCommit(t *testing.T) {
+	t.Parallel()
+	deaths := []struct {
+		name string
+		die  func(*vpstest.Server) error
+	}{
+		{"crash", (*vpstest.Server).Restart},
+		{"forgotten", func(s *vpstest.Server) error { return s.PowerCut(vpstest.Forgotten) }},
+		{"emptied", func(s *vpstest.Server) error { return s.PowerCut(vpstest.Emptied) }},
+	}
+	// nix-env, switch-to-configuration, then the syncs between the renames.
+	for point := 1; point <= 8; point++ {
+		death := deaths[point%len(deaths)]
+		t.Run(fmt.Sprintf("%s at %d", death.name, point), func(t *testing.T) {
+			t.Parallel()
+			hook, calls := dieAt(point, death.die)
+			s := vpstest.Start(t, vpstest.WithTree(old()), vpstest.WithPowerCuts(), vpstest.WithHook(hook))
+			was := remember(s)
+			wanted := tree(vpstest.System{}, "new.nix", "new\n")
+			updateTo(t, s, "run-1", wanted)
+			require.True(t, s.WaitIdle(patience))
+			require.GreaterOrEqual(t, int(calls.Load()), point, "there is no such point any more")
+			if s.CurrentSystem() == was.system {
+				assertOld(t, s, was)
+			} else {
+				assertNew(t, s, was, wanted)
+			}
+			next := tree(vpstest.System{}, "next.nix", "next\n")
+			updateTo(t, s, "run-2", next)
+			assert.Equal(t, next, s.Files())
+			assert.Equal(t, s.CurrentSystem(), s.BootDefault())
+		})
+	}
+}
+
+func TestRestartBeforeTheConfirmationBringsBackTheOld(t *testing.T) {
+	t.Parallel()
+	s := vpstest.Start(t, vpstest.WithTree(old()))
+	was := remember(s)
+	client := dial(t, s)
+	f := follow(t, client, start(t, client, s.NewArchive("run-1", tree(vpstest.System{}))))
+	f.until("confirming")
+	require.NotEqual(t, was.system, s.CurrentSystem())
+	require.NoError(t, s.Restart())
+	f.close()
+	assertOld(t, s, was)
+	assert.Equal(t, was.system, s.BootedSystem())
+	updateTo(t, s, "run-2", tree(vpstest.System{}))
+	assert.Contains(t, s.RunFile("run-1", "ended"), "result=rolledback")
+	assert.Contains(t, s.RunFile("run-2", "ended"), "result=committed")
+}
+
+func TestPowerCutLosesWhatWasNotSynced(t *testing.T) {
+	t.Parallel()
+	s := vpstest.Start(t, vpstest.WithPowerCuts())
+	client := dial(t, s)
+	run(t, client, command(`cd "$VPS_ROOT/etc" && echo 1 >a && sync && echo 2 >b && mv a c`))
+	require.NoError(t, s.PowerCut(vpstest.Emptied))
+	assert.Equal(t, "1\n", s.ReadFile("etc/c"))
+	assert.Equal(t, "", s.ReadFile("etc/b"))
+	assert.FileExists(t, s.Path("etc/b"))
+	require.NoError(t, s.PowerCut(vpstest.Forgotten))
+	assert.Equal(t, "1\n", s.ReadFile("etc/a"))
+	assert.NoFileExists(t, s.Path("etc/b"))
+	assert.NoFileExists(t, s.Path("etc/c"))
+}
+
+func TestPowerCutNeedsToBePrepared(t *testing.T) {
+	t.Parallel()
+	s := vpstest.Start(t)
+	assert.ErrorContains(t, s.PowerCut(vpstest.Forgotten), "WithPowerCuts")
+}
+
+// The old system comes back late, or only by a restart: the boot default was
+// never touched.
+func TestOldSystemThatDoesNotComeBack(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		fails  int
+		result string
+	}{{1, "rolledback"}, {9, "rebooted"}} {
+		t.Run(c.result, func(t *testing.T) {
+			t.Parallel()
+			s := vpstest.Start(t, vpstest.WithTree(old()))
+			was := remember(s)
+			client := dial(t, s)
+			id := start(t, client, s.NewArchive("run-1", tree(vpstest.System{LeaveFails: c.fails})))
+			f := follow(t, client, id)
+			defer f.close()
+			f.until("confirming")
+			assert.Equal(t, "rejected=1", last(probe(t, dial(t, s), id, "reject it")))
+			// A restart cuts the connection, so the end may not be seen from here.
+			for f.lines.Scan() && !strings.Contains(f.lines.Text(), " end ") {
+			}
+			if c.result == "rebooted" {
+				require.Eventually(t, func() bool { return s.CurrentSystem() == was.system }, patience, tick)
+			}
+			require.True(t, s.WaitIdle(patience))
+			assert.Contains(t, s.RunFile(id, "ended"), "result="+c.result)
+			assertOld(t, s, was)
+		})
+	}
+}
+
+func last(list []string) string { return list[len(list)-1] }

@@ -1,0 +1,86 @@
+package vpstest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// installScript writes one of our scripts with this server's paths in it, and
+// with further values by their names.
+func (s *Server) installScript(name, at string, more ...string) error {
+	text, err := programFiles.ReadFile("programs/" + name)
+	if err != nil {
+		return err
+	}
+	return writeProgram(at, s.replacer(more).Replace(string(text)))
+}
+
+// writeProgram never writes through a link: that leads to this machine's own
+// programs.
+func writeProgram(at, text string) error {
+	if err := os.Remove(at); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	file, err := os.OpenFile(at, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	if _, err := file.WriteString(text); err != nil {
+		_ = file.Close()
+		return err
+	}
+	return file.Close()
+}
+
+func (s *Server) replacer(more []string) *strings.Replacer {
+	asks := ""
+	if s.config.sudo == sudoAsks {
+		asks = "1"
+	}
+	values := map[string]string{
+		"CONTROL": s.controlDir(), "ASK": s.askDir(), "REAL": s.realDir(), "ROOT": s.root,
+		"USER": s.config.user, "ARCH": s.config.arch, "HOSTNAME": s.config.hostname,
+		"PATH": s.loginPath(), "ASKS": asks, "PID": strconv.Itoa(os.Getpid()), "SESSIONS": filepath.Join(s.controlDir(), "sessions"),
+		"FLOCK": s.lentPaths["flock"], "DF": s.lentPaths["df"],
+	}
+	for _, name := range []string{"mkdir", "mkfifo", "rm", "cat", "sleep", "env"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			path = "/bin/" + name
+		}
+		values[strings.ToUpper(name)] = path
+	}
+	for i := 0; i < len(more); i += 2 {
+		values[more[i]] = more[i+1]
+	}
+	var pairs []string
+	for name, value := range values {
+		pairs = append(pairs, "@"+name+"@", "'"+strings.ReplaceAll(value, "'", `'\''`)+"'")
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// writeOverrides tells the played df and mountpoint what the test has said.
+func (s *Server) writeOverrides() error {
+	var free []string
+	for path, kilobytes := range s.config.free {
+		free = append(free, fmt.Sprintf("%d %s\n", kilobytes, strings.TrimSuffix(s.Path(path), "/")))
+	}
+	// The longest prefix first, so that it wins.
+	sort.Slice(free, func(i, j int) bool { return len(free[i]) > len(free[j]) })
+	var mounts []string
+	for _, path := range s.config.mounts {
+		mounts = append(mounts, s.Path(path)+"\n")
+	}
+	for name, lines := range map[string][]string{"free": free, "mounts": mounts} {
+		if err := os.WriteFile(filepath.Join(s.controlDir(), name), []byte(strings.Join(lines, "")), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

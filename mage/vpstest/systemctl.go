@@ -1,0 +1,147 @@
+package vpstest
+
+import (
+	"fmt"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// systemctl plays systemctl for the verbs that the scripts use.
+func (s *Server) systemctl(call Call) reply {
+	flags, words := splitFlags(call.Args)
+	if len(words) == 0 {
+		return reply{err: "systemctl: a verb is needed\n", code: 1}
+	}
+	if s.config.noSystemd {
+		return reply{err: "System has not been booted with systemd as init system (PID 1). Can't operate.\n", code: 1}
+	}
+	user := s.callingUser(call, flags)
+	switch verb := words[0]; verb {
+	case "is-active":
+		return s.isActive(user, words[1:])
+	case "is-system-running":
+		return s.isSystemRunning()
+	case "list-units":
+		return reply{out: s.units.list(user, flags["--state"])}
+	case "kill":
+		return s.forUnits(words[1:], func(name string) error { return s.units.kill(name, signalNamed(flags["--signal"])) })
+	case "stop":
+		return s.forUnits(words[1:], s.units.stop)
+	case "reboot":
+		s.spawn(func() { _ = s.Restart() })
+		return reply{}
+	case "daemon-reload", "reset-failed":
+		return reply{}
+	default:
+		return reply{err: fmt.Sprintf("Unknown command verb '%s'.\n", verb), code: 1}
+	}
+}
+
+func splitFlags(args []string) (flags map[string]string, words []string) {
+	flags = map[string]string{}
+	for _, arg := range args {
+		if key, value, _ := strings.Cut(arg, "="); strings.HasPrefix(arg, "-") {
+			flags[key] = value
+			continue
+		}
+		words = append(words, arg)
+	}
+	return flags, words
+}
+
+// callingUser tells whose service manager is asked: that of the folder in
+// XDG_RUNTIME_DIR, or the system's.
+func (s *Server) callingUser(call Call, flags map[string]string) string {
+	if _, ok := flags["--user"]; !ok {
+		return ""
+	}
+	id, _ := strconv.Atoi(filepath.Base(call.Env["XDG_RUNTIME_DIR"]))
+	if i := id - firstLingering; i >= 0 && i < len(s.config.lingering) {
+		return s.config.lingering[i]
+	}
+	return s.config.user
+}
+
+func (s *Server) isActive(user string, names []string) reply {
+	var r reply
+	for _, name := range names {
+		state := s.units.state(user, name)
+		r.out += state + "\n"
+		if state != "active" {
+			r.code = 3
+		}
+	}
+	return r
+}
+
+func (u *units) state(user, name string) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if user == "" && (u.running[name] != nil || u.timers[name] != nil) {
+		return "active"
+	}
+	switch state := u.states[unitKey{user, name}].state; state {
+	case "":
+		return "inactive"
+	case "auto-restart":
+		return "activating"
+	default:
+		return state
+	}
+}
+
+func (s *Server) isSystemRunning() reply {
+	if s.units.list("", "failed") != "" {
+		return reply{out: "degraded\n", code: 1}
+	}
+	return reply{out: "running\n"}
+}
+
+// list prints the units in one of the comma-separated states as
+// "systemctl list-units --plain --no-legend" does.
+func (u *units) list(user, states string) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var rows []string
+	for key, unit := range u.states {
+		active := unit.state
+		if active == "auto-restart" {
+			active = "activating"
+		}
+		if key.user != user || !listed(states, unit.state) && !listed(states, active) {
+			continue
+		}
+		rows = append(rows, fmt.Sprintf("%s loaded %s %s A unit of the test\n", key.name, active, unit.state))
+	}
+	sort.Strings(rows)
+	return strings.Join(rows, "")
+}
+
+func listed(list, word string) bool {
+	return list == "" || strings.Contains(","+list+",", ","+word+",")
+}
+
+func (s *Server) forUnits(names []string, do func(string) error) reply {
+	var r reply
+	for _, name := range names {
+		if err := do(name); err != nil {
+			r.err += fmt.Sprintf("Failed for %s: %v\n", name, err)
+			r.code = 5
+		}
+	}
+	return r
+}
+
+func signalNamed(name string) syscall.Signal {
+	switch strings.TrimPrefix(name, "SIG") {
+	case "KILL", "9":
+		return syscall.SIGKILL
+	case "INT":
+		return syscall.SIGINT
+	default:
+		return syscall.SIGTERM
+	}
+}
