@@ -1,0 +1,144 @@
+package secrets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+)
+
+// Status is the outcome of one thing that was checked.
+type Status string
+
+// The outcomes. Skipped means that it could not be checked; Detail says why.
+const (
+	Pass    Status = "pass"
+	Fail    Status = "fail"
+	Skipped Status = "skipped"
+)
+
+// Finding is one thing that was checked. It never holds a value or a key.
+type Finding struct {
+	Name   string `json:"name"`
+	Status Status `json:"status"`
+	Detail string `json:"detail,omitempty"`
+	Remedy string `json:"remedy,omitempty"` // what to do, if it failed
+}
+
+// CheckOptions say what to check against.
+type CheckOptions struct {
+	Declared    []Declared
+	DeclaredErr error                    // why Declared is not known
+	AllowSample bool                     // a fresh clone, which has only the public example key, is no fault
+	Getenv      func(name string) string // os.Getenv
+	Ask         AskPassphrase
+}
+
+// checking is one call of Check.
+type checking struct {
+	CheckOptions
+	project  Project
+	findings []Finding
+	sample   bool // AllowSample, and this is one
+}
+
+// Check looks at everything about the secrets of the project in dir. It always
+// returns all findings, in the same order; what cannot be looked at because of
+// an earlier fault is skipped.
+func Check(ctx context.Context, dir string, options CheckOptions) []Finding {
+	c := &checking{CheckOptions: options, project: Project{dir}}
+	if c.Getenv == nil {
+		c.Getenv = os.Getenv
+	}
+	ids := c.key(ctx)
+	report := c.file(ids)
+	c.rules(report)
+	c.declared(report)
+	c.sshKey(report)
+	c.git(ctx, ids)
+	c.leftovers()
+	return c.findings
+}
+
+// Failed reports whether a finding is a fault.
+func Failed(findings []Finding) bool {
+	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Status == Fail })
+}
+
+func (c *checking) add(name string, status Status, remedy, format string, args ...any) {
+	c.findings = append(c.findings, Finding{name, status, fmt.Sprintf(format, args...), remedy})
+}
+
+func (c *checking) err(name string, err error) {
+	c.add(name, Fail, hintOf(err), "%v", err)
+}
+
+// key finds out whether there is a private key that only its owner can read.
+func (c *checking) key(ctx context.Context) *Identities {
+	ids, err := Sources{Dir: c.project.Dir, Getenv: c.Getenv, Ask: c.Ask}.Load(ctx)
+	if err != nil {
+		c.err("age key", err)
+		c.add("example key", Skipped, "", "there is no key to look at")
+		return nil
+	}
+	c.add("age key", Pass, "", "%d in %s", ids.Len(), ids.Source())
+	c.sample = c.AllowSample && ids.Source() == c.project.ExampleKeyFile()
+	switch {
+	case !ids.IsExample():
+		c.add("example key", Pass, "", "the key is not the public example")
+	case c.sample:
+		c.add("example key", Skipped, "", "a fresh clone, with the public example key; run `mage secrets:init` before you deploy")
+	default:
+		c.err("example key", RefuseExample(ids, nil))
+	}
+	return ids
+}
+
+func (c *checking) file(ids *Identities) *Report {
+	if ids == nil {
+		c.add("secrets.yaml", Skipped, "", "there is no key to decrypt it with")
+		return nil
+	}
+	data, err := readFile(c.project.SecretsFile())
+	if err != nil {
+		c.err("secrets.yaml", err)
+		return nil
+	}
+	report, err := VerifyBytes(data, ids)
+	if err != nil {
+		c.err("secrets.yaml", err)
+		return nil
+	}
+	c.add("secrets.yaml", Pass, "", "encrypted, decrypts, and the MAC is right; %d values", len(report.Names))
+	return report
+}
+
+func (c *checking) rules(report *Report) {
+	if report == nil {
+		c.add("recipients", Skipped, "", "secrets.yaml could not be read")
+		return
+	}
+	if err := report.compare(c.project); err != nil {
+		c.err("recipients", err)
+		return
+	}
+	rules, err := loadRules(c.project)
+	if err == nil && !sameSelection(report.metadata, rules.metadata()) {
+		c.add("recipients", Fail, "Correct .sops.yaml, or encrypt the file again with the sops program.",
+			"secrets.yaml was made by other rules about what is encrypted than .sops.yaml has")
+		return
+	}
+	c.add("recipients", Pass, "", "the %d of .sops.yaml", len(report.Recipients))
+}
+
+// Problems turns failed findings into one error, or nil.
+func Problems(findings []Finding) error {
+	var faults []error
+	for _, f := range findings {
+		if f.Status == Fail {
+			faults = append(faults, fail(nil, f.Remedy, "%s: %s", f.Name, f.Detail))
+		}
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,53 @@
+package secrets
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Conditions that a caller may want to tell apart with [errors.Is].
+var (
+	ErrNoKey        = errors.New("no age key found")
+	ErrWrongKey     = errors.New("none of the age keys at hand decrypts it")
+	ErrExampleKey   = errors.New("the public example key protects nothing")
+	ErrMissing      = errors.New("file does not exist")
+	ErrNotEncrypted = errors.New("not encrypted with sops")
+	ErrDamaged      = errors.New("damaged or tampered with")
+	ErrChanged      = errors.New("changed by another process meanwhile")
+	ErrUnknownName  = errors.New("no secret of that name")
+	ErrAborted      = errors.New("aborted; everything is as it was")
+)
+
+// Error is a failure together with the next thing to do.
+type Error struct {
+	What   string // what failed, one line, lower-case
+	Remedy string // an imperative sentence
+	Err    error  // the cause, or nil
+}
+
+// Error returns what failed and why.
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return e.What
+	}
+	return e.What + ": " + e.Err.Error()
+}
+
+// Hint returns the next thing to do.
+func (e *Error) Hint() string { return e.Remedy }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func fail(cause error, remedy, format string, args ...any) error {
+	return &Error{What: fmt.Sprintf(format, args...), Remedy: remedy, Err: cause}
+}
+
+// hintOf returns the remedy that an error carries, or nothing.
+func hintOf(err error) string {
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) {
+		return hinted.Hint()
+	}
+	return ""
+}

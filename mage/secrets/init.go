@@ -1,0 +1,139 @@
+package secrets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+)
+
+// InitOptions say how to begin. Console is needed.
+type InitOptions struct {
+	Console  Console
+	Declared []Declared
+	SSHKey   string                   // path of the public key that may log in; empty: ask about the usual ones
+	Home     string                   // where .ssh is; empty: the user's home
+	Getenv   func(name string) string // os.Getenv
+	Ask      AskPassphrase
+}
+
+// beginning is one call of Init.
+type beginning struct {
+	InitOptions
+	project Project
+	ids     *Identities
+	changed bool
+}
+
+// Init makes what is missing of the project in dir: the line in .gitignore, the
+// key, .sops.yaml, and secrets.yaml with the declared names. It replaces the
+// public example key, encrypts a secrets.yaml that is in plain text, and brings
+// recipients in line with .sops.yaml. It never overwrites a key. Called again,
+// it changes nothing and reports false; after a failure it goes on where it was.
+func Init(ctx context.Context, dir string, options InitOptions) (changed bool, err error) {
+	b := &beginning{InitOptions: options, project: Project{dir}}
+	if b.Getenv == nil {
+		b.Getenv = os.Getenv
+	}
+	for _, step := range []func(context.Context) error{b.ignore, b.key, b.rules, b.secrets} {
+		if err := ctx.Err(); err != nil {
+			return b.changed, err
+		}
+		if err := step(ctx); err != nil {
+			return b.changed, err
+		}
+	}
+	if !b.changed {
+		b.Console.Say("nothing to do: key, .sops.yaml and secrets.yaml are there and fit together")
+	}
+	return b.changed, nil
+}
+
+func (b *beginning) did(format string, args ...any) {
+	b.changed = true
+	b.Console.Say(format, args...)
+}
+
+// ignore comes first: no key is ever there that git would take.
+func (b *beginning) ignore(ctx context.Context) error {
+	if keyIgnored(ctx, b.project) {
+		return nil
+	}
+	old, err := os.ReadFile(b.project.IgnoreFile())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fail(err, "Check the file's owner and mode.", "reading .gitignore")
+	}
+	text := string(old)
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	text += "# The age key that decrypts secrets/secrets.yaml. Never committed.\n/secrets/age-key*.txt\n"
+	if err := replaceFile(ctx, b.project.IgnoreFile(), old, []byte(text), 0o644); err != nil {
+		return fail(err, "Add the line /secrets/age-key*.txt to .gitignore, then run `mage secrets:init` again.", "writing .gitignore")
+	}
+	b.did("added /secrets/age-key*.txt to .gitignore")
+	return nil
+}
+
+// key finds the person's key or makes one.
+func (b *beginning) key(ctx context.Context) error {
+	ids, err := Sources{Dir: b.project.Dir, Getenv: b.Getenv, Ask: b.Ask}.Load(ctx)
+	switch {
+	case errors.Is(err, ErrNoKey) && !fileExists(b.project.KeyFile()):
+	case err != nil:
+		return err
+	case !ids.IsExample():
+		b.ids = ids
+		return nil
+	case ids.Source() != b.project.ExampleKeyFile():
+		return fail(ErrExampleKey, "Remove it, then run `mage secrets:init` again for a key of your own.", "your age key is in %s", ids.Source())
+	}
+	b.ids, err = b.makeKey()
+	return err
+}
+
+func (b *beginning) makeKey() (*Identities, error) {
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, fmt.Errorf("making an age key: %w", err)
+	}
+	if err := os.MkdirAll(b.project.SecretsDir(), 0o755); err != nil {
+		return nil, fail(err, "Check the folder's owner and mode.", "making the folder for the age key")
+	}
+	text := keyText(id.String(), id.Recipient().String(), time.Now())
+	if err := createFile(b.project.KeyFile(), []byte(text)); err != nil {
+		return nil, fail(err, "Make room or correct the permissions, then run `mage secrets:init` again.", "writing the new age key %q", b.project.KeyFile())
+	}
+	b.did("made an age key in %s", b.project.KeyFile())
+	b.Console.Say("BACK IT UP NOW, in a password manager or on paper: without it the secrets are lost, and git does not have it")
+	return ParseIdentities([]byte(text))
+}
+
+// keyText is what age-keygen writes.
+func keyText(line, recipient string, now time.Time) string {
+	return fmt.Sprintf("# created: %s\n# public key: %s\n%s\n", now.UTC().Format(time.RFC3339), recipient, line)
+}
+
+// createFile makes a private file that must not exist, and leaves none behind
+// if that fails.
+func createFile(path string, data []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
+func fileExists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

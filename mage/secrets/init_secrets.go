@@ -1,0 +1,154 @@
+package secrets
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/getsops/sops/v3"
+	"github.com/getsops/sops/v3/config"
+	sopsyaml "github.com/getsops/sops/v3/stores/yaml"
+)
+
+const (
+	tokenName = "gateway-token"
+	tokenSize = 32 // bytes
+
+	exampleComment = " Examples, encrypted to a key that everybody has: `mage secrets:init` makes them yours."
+)
+
+// secrets makes secrets.yaml, or completes it.
+func (b *beginning) secrets(ctx context.Context) error {
+	rules, err := loadRules(b.project)
+	if err != nil {
+		return err
+	}
+	old, f, err := b.existing(rules)
+	if err != nil {
+		return err
+	}
+	if err := b.fill(ctx, f); err != nil {
+		return err
+	}
+	dropEmpty(f)
+	data, err := f.sealChecked(b.ids)
+	if err != nil {
+		return err
+	}
+	if same, err := f.sameAs(old, b.ids); err != nil || (same && b.sameRecipients(old, rules)) {
+		return err
+	}
+	if err := b.project.writeSecrets(ctx, old, data); err != nil {
+		return err
+	}
+	b.did("wrote %s, encrypted to the recipients of .sops.yaml", b.project.SecretsFile())
+	return nil
+}
+
+func (b *beginning) sameRecipients(old []byte, r *rules) bool {
+	tree, err := parse(old, sopsyaml.NewStore(&r.stores.YAML))
+	return err == nil && slices.Equal(recipients(tree.Metadata.KeyGroups), recipients(r.creation.KeyGroups))
+}
+
+// existing opens what there is, in whatever state, or begins anew.
+func (b *beginning) existing(r *rules) (old []byte, f *file, err error) {
+	if !fileExists(b.project.SecretsFile()) {
+		f, err = newFile(r)
+		return nil, f, err
+	}
+	if old, err = readFile(b.project.SecretsFile()); err != nil {
+		return nil, nil, err
+	}
+	f, err = openHinted(old, b.ids, r.stores, b.project.SecretsFile())
+	switch {
+	case err == nil:
+		return old, f, b.alignRecipients(f, r)
+	case errors.Is(err, ErrNotEncrypted):
+		f, err = b.encryptPlain(old, r)
+		return old, f, err
+	case errors.Is(err, ErrWrongKey):
+		if renewed, ok := b.renewExample(old, r); ok {
+			return old, renewed, nil
+		}
+	}
+	return nil, nil, err
+}
+
+func (b *beginning) alignRecipients(f *file, r *rules) error {
+	removed, err := f.align(r)
+	if removed {
+		b.Console.Say("a recipient was removed: it can still read the old values in git's history, so change them too")
+	}
+	return err
+}
+
+func (b *beginning) encryptPlain(old []byte, r *rules) (*file, error) {
+	f, err := newFile(r)
+	if err != nil {
+		return nil, err
+	}
+	branches, problems, err := readPlain(old, f.store)
+	if err != nil {
+		return nil, fail(err, "Correct the YAML, then run `mage secrets:init` again.", "encrypting %q", b.project.SecretsFile())
+	}
+	for _, problem := range problems {
+		b.Console.Say("%s", problem)
+	}
+	b.Console.Say("secrets.yaml was in plain text; if it was ever committed, its values are known: change them")
+	f.tree.Branches = branches
+	return f, nil
+}
+
+// renewExample takes over what the public example key decrypts, without the
+// values that are examples or that everybody knows.
+func (b *beginning) renewExample(old []byte, r *rules) (*file, bool) {
+	example, err := Sources{Dir: b.project.Dir, Getenv: b.Getenv}.fromFile(context.Background(), b.project.ExampleKeyFile(), false)
+	if err != nil || !example.IsExample() {
+		return nil, false
+	}
+	opened, err := open(old, example, config.NewStoresConfig())
+	if err != nil || !slices.Contains(bare(opened.tree.Metadata.KeyGroups), ExampleRecipient) {
+		return nil, false
+	}
+	f, err := newFile(r)
+	if err != nil {
+		return nil, false
+	}
+	f.tree.Branches = opened.tree.Branches
+	if kept := dropExamples(f); len(kept) > 0 {
+		b.Console.Say("kept, but everybody could read them until now, so change them: %s", strings.Join(kept, ", "))
+	}
+	return f, true
+}
+
+// dropExamples empties the example's values, so that fill sets them where they
+// are, and returns the names of others.
+func dropExamples(f *file) (kept []string) {
+	if len(f.tree.Branches) == 0 {
+		f.tree.Branches = sops.TreeBranches{{}}
+	}
+	branch := slices.DeleteFunc(f.tree.Branches[0], func(item sops.TreeItem) bool {
+		comment, ok := item.Key.(sops.Comment)
+		return ok && comment.Value == exampleComment
+	})
+	for i, item := range branch {
+		if item.Key == tokenName || (item.Key == sshKeyName && item.Value == exampleSSHPublicKey) {
+			branch[i].Value = nil
+		}
+	}
+	f.tree.Branches[0] = branch
+	eachLeaf(branch, nil, func(path []string, value any) {
+		if name := formatName(path); value != nil && name != sshKeyName {
+			kept = append(kept, name)
+		}
+	})
+	return kept
+}
+
+// dropEmpty removes what dropExamples emptied and nothing has filled.
+func dropEmpty(f *file) {
+	f.tree.Branches[0] = slices.DeleteFunc(f.tree.Branches[0], func(item sops.TreeItem) bool {
+		return item.Value == nil && (item.Key == tokenName || item.Key == sshKeyName)
+	})
+}

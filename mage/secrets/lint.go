@@ -1,0 +1,113 @@
+package secrets
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/getsops/sops/v3"
+	sopsyaml "github.com/getsops/sops/v3/stores/yaml"
+	"go.yaml.in/yaml/v3"
+)
+
+// readPlain parses what a person wrote. Problems are things that sops would
+// change without a word; they are no errors.
+func readPlain(data []byte, store *sopsyaml.Store) (branches sops.TreeBranches, problems []string, err error) {
+	parsed, err := documents(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("not valid YAML: %w", scrub(err))
+	}
+	err = guard(func() error {
+		branches, err = store.LoadPlainFile(data)
+		return err
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("not valid YAML: %w", scrub(err))
+	}
+	if err := checkPlain(branches); err != nil {
+		return nil, nil, err
+	}
+	for _, document := range parsed {
+		eachNode(document, func(node *yaml.Node) { problems = append(problems, nodeProblems(node)...) })
+	}
+	return branches, problems, nil
+}
+
+func checkPlain(branches sops.TreeBranches) error {
+	if len(branches) == 0 || len(branches[0]) == 0 {
+		return fmt.Errorf("the file is empty")
+	}
+	for _, branch := range branches {
+		for _, item := range branch {
+			if item.Key == "sops" {
+				return fmt.Errorf("the name \"sops\" belongs to sops")
+			}
+		}
+	}
+	return checkKeys(branches)
+}
+
+// checkKeys finds keys that are no text, which sops cannot encrypt.
+func checkKeys(value any) error {
+	switch value := value.(type) {
+	case sops.TreeBranches:
+		for _, branch := range value {
+			if err := checkKeys(branch); err != nil {
+				return err
+			}
+		}
+	case sops.TreeBranch:
+		for _, item := range value {
+			switch item.Key.(type) {
+			case string, sops.Comment:
+			default:
+				return fmt.Errorf("the key %v is not text; put it in quotes", item.Key)
+			}
+			if err := checkKeys(item.Value); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for _, item := range value {
+			if err := checkKeys(item); err != nil {
+				return err
+			}
+		}
+	case uint64:
+		return fmt.Errorf("the number %d is too large for sops; put it in quotes", value)
+	}
+	return nil
+}
+
+// nodeProblems never repeats a value.
+func nodeProblems(node *yaml.Node) []string {
+	switch {
+	case node.Kind == yaml.AliasNode:
+		return []string{fmt.Sprintf("line %d: the alias *%s will be replaced by a copy of what it stands for", node.Line, node.Value)}
+	case node.Anchor != "":
+		return []string{fmt.Sprintf("line %d: the anchor &%s will be lost", node.Line, node.Anchor)}
+	case node.Kind == yaml.ScalarNode && node.Style&yaml.TaggedStyle != 0 && !strings.HasPrefix(node.Tag, "!!"):
+		return []string{fmt.Sprintf("line %d: the tag %s will be lost", node.Line, node.Tag)}
+	case node.Kind == yaml.ScalarNode && node.Style == 0 && changes(node):
+		return []string{fmt.Sprintf("line %d: this number or time will be written differently; put it in quotes to keep it as it is", node.Line)}
+	}
+	return nil
+}
+
+// changes reports whether a number or time comes back from sops as other text:
+// large integers become floats, 007 becomes 7, 1.10 becomes 1.1.
+func changes(node *yaml.Node) bool {
+	switch node.ShortTag() {
+	case "!!int", "!!float", "!!timestamp":
+	default:
+		return false
+	}
+	var value any
+	if err := node.Decode(&value); err != nil {
+		return true
+	}
+	var again yaml.Node
+	if err := again.Encode(value); err != nil {
+		return true
+	}
+	return again.Value != node.Value
+}

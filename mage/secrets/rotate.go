@@ -1,0 +1,169 @@
+package secrets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// RotateHosts is what rotating the key has to do on servers. Each call is
+// repeated if a rotation is run again, and must not mind.
+type RotateHosts interface {
+	// PutIdentities replaces the server's key.txt atomically, mode 0600.
+	PutIdentities(ctx context.Context, host string, keyFile []byte) error
+	// IdentityHashes returns what [Identities.Hashes] is for the server's
+	// key.txt, computed there: the key itself is never read back.
+	IdentityHashes(ctx context.Context, host string) ([]string, error)
+	// Deploy is update with its confirmation.
+	Deploy(ctx context.Context, host string) error
+	// OldStillNeeded reports whether a generation that the server keeps has
+	// secrets that are not encrypted to newRecipient.
+	OldStillNeeded(ctx context.Context, host, newRecipient string) (bool, error)
+}
+
+// RotateOptions say what to rotate on.
+type RotateOptions struct {
+	Console Console
+	Hosts   []string // all of them, by the names they are called
+	Remote  RotateHosts
+	Getenv  func(name string) string // os.Getenv
+	Ask     AskPassphrase
+	Now     func() time.Time // time.Now
+
+	work int // of a passphrase; scryptWork, but less in tests
+}
+
+// rotation is one call of Rotate.
+type rotation struct {
+	RotateOptions
+	project Project
+	ids     *Identities
+	state   *rotationState
+	faults  []error // of single hosts
+}
+
+// Rotate replaces the age key of the project in dir, as one transaction over
+// all hosts that can be interrupted anywhere and is finished by calling Rotate
+// again. Its order locks nobody out:
+//
+//  1. a new key, beside the old one in secrets/age-key.txt
+//  2. secrets.yaml is encrypted to both
+//  3. every host gets both keys, then the secrets
+//  4. secrets.yaml is encrypted to the new key only, with a new data key
+//  5. every host gets the secrets
+//  6. every host loses the old key, once no generation that it keeps needs it
+//  7. the old key leaves secrets/age-key.txt for a file with the date
+//
+// Steps 4 and 7 wait until all hosts are done with what comes before. A host
+// that cannot be reached is named in the error, and the others go on.
+func Rotate(ctx context.Context, dir string, options RotateOptions) error {
+	if len(options.Hosts) > 0 && options.Remote == nil {
+		return errors.New("rotating the key needs a way to reach the hosts")
+	}
+	r := &rotation{RotateOptions: options, project: Project{dir}}
+	if r.Getenv == nil {
+		r.Getenv = os.Getenv
+	}
+	if r.work == 0 {
+		r.work = scryptWork
+	}
+	if r.Now == nil {
+		r.Now = time.Now
+	}
+	for _, step := range []func(context.Context) error{r.begin, r.newKey, r.addRecipient, r.share, r.removeOld, r.push, r.forget, r.retire} {
+		if err := ctx.Err(); err != nil {
+			return r.explain(err)
+		}
+		if err := step(ctx); err != nil {
+			return r.explain(err)
+		}
+	}
+	return nil
+}
+
+// errWaiting ends a run that has done all it can for now, and is no fault.
+var errWaiting = errors.New("old key still needed")
+
+func (r *rotation) explain(err error) error {
+	if errors.Is(err, errWaiting) {
+		return nil
+	}
+	return fail(err, "Run `mage secrets:rotate` again when that is solved: it goes on where it was, and until then everything works with the keys there are.",
+		"the rotation is not finished")
+}
+
+// begin reads the key and, if there is one, the unfinished rotation.
+func (r *rotation) begin(ctx context.Context) (err error) {
+	if r.ids, err = (Sources{Dir: r.project.Dir, Getenv: r.Getenv, Ask: r.Ask}).Load(ctx); err != nil {
+		return err
+	}
+	if r.ids.IsExample() {
+		return fail(ErrExampleKey, makeOwnKey, "there is no key of your own to rotate")
+	}
+	if r.ids.Source() != r.project.KeyFile() {
+		return fail(nil, "Put the key into secrets/age-key.txt.", "the key is in %s, which other projects may use", r.ids.Source())
+	}
+	if r.state, err = loadRotation(r.project); err != nil {
+		return err
+	}
+	if r.state.saved != nil {
+		r.Console.Say("going on with the rotation of %s", r.state.Started.Format(time.DateOnly))
+		return nil
+	}
+	return r.plan(ctx)
+}
+
+// plan decides which keys are replaced: those of ours that are recipients.
+func (r *rotation) plan(ctx context.Context) error {
+	report, err := Verify(ctx, r.project.Dir, r.ids)
+	if err != nil {
+		return err
+	}
+	r.state.Old = r.ids.Only(bare(report.metadata.KeyGroups)).Recipients()
+	if len(r.state.Old) == 0 {
+		return fail(ErrWrongKey, "Run `mage secrets:check`.", "none of the keys in %s is a recipient by itself", r.ids.Source())
+	}
+	return nil
+}
+
+// retire ends the rotation: the old key leaves the key file.
+func (r *rotation) retire(ctx context.Context) error {
+	if waiting := r.hostsBefore(stepForgot); len(waiting) > 0 {
+		r.Console.Say("the old key stays until these keep no generation that needs it: %s", strings.Join(waiting, ", "))
+		r.Console.Say("run `mage secrets:rotate` again after some more updates; both keys are in %s until then", r.project.KeyFile())
+		return errWaiting
+	}
+	if r.ids.Only(r.state.Old).Len() > 0 {
+		path, err := r.retireFile()
+		if err != nil {
+			return err
+		}
+		if err := r.writeKeys(ctx, r.ids.without(r.state.Old)); err != nil {
+			return err
+		}
+		r.Console.Say("the old key is in %s; it opens nothing but the past", path)
+	}
+	if err := r.state.remove(); err != nil {
+		return err
+	}
+	r.Console.Say("done: BACK UP the new %s", r.project.KeyFile())
+	r.Console.Say("values that are in git's history stay readable to the old key: change them too, with `mage secrets:set`")
+	return nil
+}
+
+// hostsBefore are the hosts that have not come as far as step.
+func (r *rotation) hostsBefore(step hostStep) []string {
+	return slices.DeleteFunc(slices.Clone(r.Hosts), func(host string) bool { return r.state.Hosts[host] >= step })
+}
+
+// barrier refuses to go on before every host has come as far as step.
+func (r *rotation) barrier(step hostStep) error {
+	if behind := r.hostsBefore(step); len(behind) > 0 {
+		return fmt.Errorf("not done on %s: %w", strings.Join(behind, ", "), errors.Join(r.faults...))
+	}
+	return nil
+}

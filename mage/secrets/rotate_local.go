@@ -1,0 +1,180 @@
+package secrets
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"filippo.io/age"
+)
+
+// newKey puts a new identity beside the old ones. The plan is remembered first:
+// a key that no plan names is never made twice, and never forgotten.
+func (r *rotation) newKey(ctx context.Context) error {
+	if r.state.New != "" && slices.Contains(r.ids.Recipients(), r.state.New) {
+		return nil
+	}
+	if r.state.Phase != phaseNew {
+		return fail(ErrNoKey, "Restore it from your backup.", "the new key %s is not in %s", short(r.state.New), r.project.KeyFile())
+	}
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		return fmt.Errorf("making an age key: %w", err)
+	}
+	r.state.New, r.state.Started = key.Recipient().String(), r.Now().UTC()
+	if err := r.state.save(ctx); err != nil {
+		return err
+	}
+	added := &Identities{all: slices.Concat(r.ids.all, []identity{{key, key.String(), r.state.New}}),
+		source: r.ids.source, passphrase: r.ids.passphrase}
+	if err := r.writeKeys(ctx, added); err != nil {
+		return err
+	}
+	r.Console.Say("made a new key in %s: BACK IT UP NOW", r.project.KeyFile())
+	return nil
+}
+
+// writeKeys replaces secrets/age-key.txt, protected as it was.
+func (r *rotation) writeKeys(ctx context.Context, ids *Identities) error {
+	old, err := os.ReadFile(r.project.KeyFile())
+	if err == nil {
+		var data []byte
+		if data, err = r.keyFile(ids); err == nil {
+			err = replaceFile(ctx, r.project.KeyFile(), old, data, 0o600)
+		}
+	}
+	if err != nil {
+		return fail(err, "Check the folder's owner, mode and free space.", "writing %q; the old file is still there", r.project.KeyFile())
+	}
+	r.ids = ids
+	return nil
+}
+
+func (r *rotation) keyFile(ids *Identities) ([]byte, error) {
+	var text []byte
+	for _, id := range ids.all {
+		text = append(text, "# public key: "+id.recipient+"\n"+id.line+"\n"...)
+	}
+	if ids.passphrase != "" {
+		return encryptScrypt(text, ids.passphrase, r.work)
+	}
+	return text, nil
+}
+
+// addRecipient encrypts to the new key beside the old ones.
+func (r *rotation) addRecipient(ctx context.Context) error {
+	if r.state.Phase != phaseNew {
+		return nil
+	}
+	err := r.changeRules(ctx, func(text string) (string, error) {
+		return addRecipient(text, r.state.Old[0], r.state.New)
+	}, func(named []string) bool { return slices.Contains(named, r.state.New) })
+	if err != nil {
+		return err
+	}
+	if err := r.realign(ctx); err != nil {
+		return err
+	}
+	r.state.Phase = phaseShare
+	return r.state.save(ctx)
+}
+
+// removeOld encrypts to the new key only, with a new data key: no host and
+// nobody else needs the old one for what comes.
+func (r *rotation) removeOld(ctx context.Context) error {
+	if r.state.Phase != phaseShare {
+		return nil
+	}
+	if err := r.barrier(stepShared); err != nil {
+		return err
+	}
+	for _, old := range r.state.Old {
+		err := r.changeRules(ctx, func(text string) (string, error) { return removeRecipient(text, old) },
+			func(named []string) bool { return !slices.Contains(named, old) })
+		if err != nil {
+			return err
+		}
+	}
+	if err := r.realign(ctx); err != nil {
+		return err
+	}
+	r.state.Phase = phaseReplace
+	return r.state.save(ctx)
+}
+
+// changeRules changes .sops.yaml, unless done says that it was.
+func (r *rotation) changeRules(ctx context.Context, change func(string) (string, error), done func([]string) bool) error {
+	loaded, err := loadRules(r.project)
+	if err != nil || done(bare(loaded.creation.KeyGroups)) {
+		return err
+	}
+	old, err := os.ReadFile(r.project.RulesFile())
+	if err != nil {
+		return fail(err, "Check the file's owner and mode.", "reading .sops.yaml")
+	}
+	text, err := change(string(old))
+	if err != nil {
+		return fail(err, fmt.Sprintf("Change it by hand; old: %v, new: %s.", r.state.Old, r.state.New), "changing .sops.yaml")
+	}
+	if err := replaceFile(ctx, r.project.RulesFile(), old, []byte(text), 0o644); err != nil {
+		return fail(err, "Check that nobody else changes it.", "writing .sops.yaml")
+	}
+	return nil
+}
+
+// realign encrypts secrets.yaml to what .sops.yaml names now.
+func (r *rotation) realign(ctx context.Context) error {
+	f, old, err := r.project.open(r.ids)
+	if err != nil {
+		return err
+	}
+	rules, err := loadRules(r.project)
+	if err != nil {
+		return err
+	}
+	if slices.Equal(recipients(f.tree.Metadata.KeyGroups), recipients(rules.creation.KeyGroups)) {
+		return nil
+	}
+	if _, err := f.align(rules); err != nil {
+		return err
+	}
+	data, err := f.sealChecked(r.ids)
+	if err != nil {
+		return err
+	}
+	return r.project.writeSecrets(ctx, old, data)
+}
+
+// retireFile writes the old identities into a file of their own, whose name
+// .gitignore covers, and returns its path. One that an interrupted run wrote is
+// good enough.
+func (r *rotation) retireFile() (string, error) {
+	data, err := r.keyFile(r.ids.Only(r.state.Old))
+	if err != nil {
+		return "", err
+	}
+	day := r.Now().Format("2006-01-02")
+	for n := 1; ; n++ {
+		name := "age-key-retired-" + day + ".txt"
+		if n > 1 {
+			name = fmt.Sprintf("age-key-retired-%s-%d.txt", day, n)
+		}
+		path := filepath.Join(r.project.SecretsDir(), name)
+		err := createFile(path, data)
+		if errors.Is(err, fs.ErrExist) {
+			if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, data) {
+				return path, nil
+			}
+			continue
+		}
+		if err != nil {
+			return "", fail(err, "Check the folder's owner, mode and free space.", "keeping the old key")
+		}
+		return path, nil
+	}
+}

@@ -1,0 +1,319 @@
+package secrets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// fleet is servers that keep their key file and every secrets.yaml they were
+// ever given, until forgotten. The n-th call from now fails, if failAt is n.
+type fleet struct {
+	t       *testing.T
+	project Project
+	keys    map[string][]byte
+	kept    map[string][][]byte
+	away    string          // cannot be reached
+	known   map[string]bool // what was found to decrypt
+	calls   int
+	failAt  int
+}
+
+var errCut = errors.New("connection lost")
+
+func newFleet(t *testing.T, project Project, hosts ...string) *fleet {
+	f := &fleet{t: t, project: project, keys: map[string][]byte{}, kept: map[string][][]byte{}, known: map[string]bool{}}
+	for _, host := range hosts {
+		f.keys[host] = mustLoad(t, project).KeyFile()
+		f.kept[host] = [][]byte{readAll(t, project.SecretsFile())}
+	}
+	return f
+}
+
+func (f *fleet) call(host string) error {
+	f.calls++
+	if host == f.away || f.calls == f.failAt {
+		return errCut
+	}
+	return nil
+}
+
+func (f *fleet) PutIdentities(_ context.Context, host string, keyFile []byte) error {
+	if err := f.call(host); err != nil {
+		return err
+	}
+	f.keys[host] = keyFile
+	f.checkNobodyIsLockedOut()
+	return nil
+}
+
+func (f *fleet) IdentityHashes(_ context.Context, host string) ([]string, error) {
+	if err := f.call(host); err != nil {
+		return nil, err
+	}
+	ids, err := ParseIdentities(f.keys[host])
+	require.NoError(f.t, err)
+	return ids.Hashes(), nil
+}
+
+func (f *fleet) Deploy(_ context.Context, host string) error {
+	if err := f.call(host); err != nil {
+		return err
+	}
+	f.kept[host] = append(f.kept[host], readAll(f.t, f.project.SecretsFile()))
+	f.checkNobodyIsLockedOut()
+	return nil
+}
+
+func (f *fleet) OldStillNeeded(_ context.Context, host, recipient string) (bool, error) {
+	if err := f.call(host); err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(f.kept[host], func(data []byte) bool { return !strings.Contains(string(data), recipient) }), nil
+}
+
+// checkNobodyIsLockedOut is what a rotation must never break: every generation
+// that a server keeps decrypts with the keys that the server has.
+func (f *fleet) checkNobodyIsLockedOut() {
+	for host, generations := range f.kept {
+		ids, err := ParseIdentities(f.keys[host])
+		require.NoError(f.t, err)
+		for i, data := range generations {
+			pair := string(f.keys[host]) + string(data)
+			if f.known[pair] {
+				continue
+			}
+			f.known[pair] = true
+			_, err := VerifyBytes(data, ids)
+			require.NoError(f.t, err, "%s cannot decrypt generation %d", host, i)
+		}
+	}
+}
+
+// collectGarbage forgets all generations but the newest.
+func (f *fleet) collectGarbage() {
+	for host, generations := range f.kept {
+		f.kept[host] = generations[len(generations)-1:]
+	}
+}
+
+func (f *fleet) rotate(ctx context.Context) (string, error) {
+	console := &fakeConsole{}
+	err := Rotate(ctx, f.project.Dir, RotateOptions{
+		Console: console, Hosts: slices.Sorted(maps.Keys(f.keys)), Remote: f, Getenv: noEnvironment,
+		Now: func() time.Time { return time.Date(2026, 7, 22, 1, 2, 3, 0, time.UTC) },
+	})
+	return console.story(), err
+}
+
+func TestRotate(t *testing.T) {
+	t.Parallel()
+	project := newProject(t, newIdentities(t, 1), exampleYAML)
+	old := mustLoad(t, project)
+	sealed := string(readAll(t, project.SecretsFile()))
+	f := newFleet(t, project, "one", "two", "three")
+
+	story, err := f.rotate(t.Context())
+	require.NoError(t, err)
+	assert.Contains(t, story, "the old key stays until")
+	assert.Equal(t, 2, mustLoad(t, project).Len(), "both keys, while a kept generation needs the old one")
+	_, err = VerifyBytes(readAll(t, project.SecretsFile()), old)
+	require.ErrorIs(t, err, ErrWrongKey)
+	for _, line := range changedLines(string(readAll(t, project.SecretsFile())), sealed) {
+		assert.NotContains(t, line, "\n\n")
+	}
+	assert.NotContains(t, string(readAll(t, project.SecretsFile())), strings.SplitAfter(sealed, "\n")[1], "a new data key")
+
+	f.collectGarbage()
+	story, err = f.rotate(t.Context())
+	require.NoError(t, err)
+	assert.Contains(t, story, "git's history stay readable")
+	ids := mustLoad(t, project)
+	assert.Equal(t, 1, ids.Len())
+	assert.NotEqual(t, old.Recipients(), ids.Recipients())
+	for host, keys := range f.keys {
+		assert.Equal(t, string(ids.KeyFile()), string(keys), host)
+	}
+	report, err := Verify(t.Context(), project.Dir, ids)
+	require.NoError(t, err)
+	assert.Equal(t, ids.Recipients(), report.Recipients)
+	value, err := Get(project.Dir, ids, "database.password")
+	require.NoError(t, err)
+	assert.Equal(t, "hunter 2", value)
+
+	retired := filepath.Join(project.SecretsDir(), "age-key-retired-2026-07-22.txt")
+	info, err := os.Stat(retired)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	again, err := ParseIdentities(readAll(t, retired))
+	require.NoError(t, err)
+	assert.Equal(t, old.Hashes(), again.Hashes())
+	assert.NoFileExists(t, project.RotationFile())
+	assert.NotContains(t, story, "AGE-SECRET-KEY")
+}
+
+// TestRotateIsFinishedByTheNextRun cuts the connection at each call in turn.
+func TestRotateIsFinishedByTheNextRun(t *testing.T) {
+	t.Parallel()
+	for cut := 1; ; cut++ {
+		require.Less(t, cut, 200)
+		project := newProject(t, newIdentities(t, 1), "token: x\n")
+		f := newFleet(t, project, "one", "two")
+		f.failAt = cut
+		_, err := f.rotate(t.Context())
+		if f.calls < cut {
+			require.Greater(t, cut, 15)
+			return
+		}
+		require.ErrorIs(t, err, errCut, "cut at %d", cut)
+		require.Contains(t, hintOf(err), "secrets:rotate")
+		finish(t, f)
+	}
+}
+
+// TestRotateInterruptedHere stops at each place on this machine in turn.
+func TestRotateInterruptedHere(t *testing.T) {
+	t.Parallel()
+	for stops := 0; ; stops++ {
+		require.Less(t, stops, 200)
+		project := newProject(t, newIdentities(t, 1), "token: x\n")
+		f := newFleet(t, project, "one")
+		if _, err := f.rotate(stopAfter(t, stops)); err == nil {
+			require.Greater(t, stops, 20)
+			return
+		}
+		ids := mustLoad(t, project)
+		_, err := VerifyBytes(readAll(t, project.SecretsFile()), ids)
+		require.NoError(t, err, "interrupted at %d: the secrets are readable", stops)
+		finish(t, f)
+	}
+}
+
+func finish(t *testing.T, f *fleet) {
+	t.Helper()
+	_, err := f.rotate(t.Context())
+	require.NoError(t, err)
+	f.collectGarbage()
+	_, err = f.rotate(t.Context())
+	require.NoError(t, err)
+	ids := mustLoad(t, f.project)
+	require.Equal(t, 1, ids.Len())
+	require.NoFileExists(t, f.project.RotationFile())
+	for host, keys := range f.keys {
+		require.Equal(t, string(ids.KeyFile()), string(keys), host)
+	}
+	report, err := Verify(t.Context(), f.project.Dir, ids)
+	require.NoError(t, err)
+	require.True(t, report.CanDecrypt(ids.Hashes()))
+}
+
+func TestAHostThatIsAwayHoldsTheRotationUp(t *testing.T) {
+	t.Parallel()
+	project := newProject(t, newIdentities(t, 1), exampleYAML)
+	old := mustLoad(t, project)
+	f := newFleet(t, project, "one", "two", "three")
+	f.away = "two"
+	_, err := f.rotate(t.Context())
+	require.ErrorIs(t, err, errCut)
+	assert.Contains(t, err.Error(), "two")
+	_, err = VerifyBytes(readAll(t, project.SecretsFile()), old)
+	require.NoError(t, err, "the old key still decrypts, for the host that is away")
+	three, err := ParseIdentities(f.keys["three"])
+	require.NoError(t, err)
+	assert.Equal(t, 2, three.Len(), "the others went on")
+	f.away = ""
+	finish(t, f)
+}
+
+func TestAServersOtherKeyIsNotLost(t *testing.T) {
+	t.Parallel()
+	project := newProject(t, newIdentities(t, 1), exampleYAML)
+	f := newFleet(t, project, "one", "two", "three")
+	f.keys["one"] = append(f.keys["one"], newIdentities(t, 1).KeyFile()...)
+	before := string(f.keys["one"])
+	_, err := f.rotate(t.Context())
+	require.ErrorContains(t, err, "an age key that is not in")
+	assert.Equal(t, before, string(f.keys["one"]))
+}
+
+func TestRotateWithoutHosts(t *testing.T) {
+	t.Parallel()
+	project := newProject(t, newIdentities(t, 1), exampleYAML)
+	old := mustLoad(t, project)
+	err := Rotate(t.Context(), project.Dir, RotateOptions{Console: &fakeConsole{}, Getenv: noEnvironment})
+	require.NoError(t, err)
+	assert.NotEqual(t, old.Recipients(), mustLoad(t, project).Recipients())
+	_, err = Verify(t.Context(), project.Dir, mustLoad(t, project))
+	require.NoError(t, err)
+}
+
+func TestRotateKeepsColleaguesAndTheirRecipients(t *testing.T) {
+	t.Parallel()
+	ids := newIdentities(t, 2)
+	project := newProject(t, ids, exampleYAML)
+	writeKey(t, project.KeyFile(), ids.Only(ids.Recipients()[:1]))
+	require.NoError(t, Rotate(t.Context(), project.Dir, RotateOptions{Console: &fakeConsole{}, Getenv: noEnvironment}))
+	report, err := Verify(t.Context(), project.Dir, mustLoad(t, project))
+	require.NoError(t, err)
+	assert.Len(t, report.Recipients, 2)
+	assert.Contains(t, report.Recipients, ids.Recipients()[1])
+	assert.NotContains(t, report.Recipients, ids.Recipients()[0])
+}
+
+func TestRotateOfAProtectedKey(t *testing.T) {
+	t.Parallel()
+	project := newProject(t, newIdentities(t, 1), exampleYAML)
+	protected, err := encryptScrypt(mustLoad(t, project).KeyFile(), "secret", 10)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(project.KeyFile(), protected, 0o600))
+	ask := func(context.Context, string) (string, error) { return "secret", nil }
+	require.NoError(t, Rotate(t.Context(), project.Dir, RotateOptions{Console: &fakeConsole{}, Getenv: noEnvironment, Ask: ask, work: 10}))
+	for path, text := range snapshot(t, project.Dir) {
+		assert.NotContains(t, text, "AGE-SECRET-KEY", path)
+	}
+	ids, err := Sources{Dir: project.Dir, Getenv: noEnvironment, Ask: ask}.Load(t.Context())
+	require.NoError(t, err)
+	_, err = Verify(t.Context(), project.Dir, ids)
+	require.NoError(t, err)
+}
+
+func TestRotateRefuses(t *testing.T) {
+	t.Parallel()
+	rotate := func(project Project, environment map[string]string) error {
+		return Rotate(t.Context(), project.Dir, RotateOptions{Console: &fakeConsole{}, Getenv: func(name string) string { return environment[name] }})
+	}
+	require.ErrorIs(t, rotate(cloneOfThis(t), nil), ErrExampleKey)
+
+	ids := newIdentities(t, 1)
+	project := newProject(t, ids, exampleYAML)
+	elsewhere := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.Rename(project.KeyFile(), elsewhere))
+	require.ErrorContains(t, rotate(project, map[string]string{"SOPS_AGE_KEY_FILE": elsewhere}), "other projects")
+
+	project = newProject(t, ids, exampleYAML)
+	require.NoError(t, os.Mkdir(filepath.Dir(project.RotationFile()), 0o700))
+	for _, text := range []string{"", "{", "{}", `{"phase":9,"new":"x","old":["y"]}`, `{"phase":1,"new":"x","old":["y"]}`} {
+		writeText(t, project.RotationFile(), text)
+		before := snapshot(t, project.Dir)
+		require.Error(t, rotate(project, nil), text)
+		assert.Equal(t, before, snapshot(t, project.Dir))
+	}
+}
+
+func ExampleDeclared_Readers() {
+	fmt.Println(Declared{Name: "gateway-token", Owner: "openclaw", Mode: "0400"}.Readers())
+	fmt.Println(Declared{Name: "ssh-public-key", Mode: "0444", NeededForUsers: true}.Readers())
+	// Output:
+	// openclaw
+	// every user
+}
