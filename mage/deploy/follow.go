@@ -1,0 +1,345 @@
+package deploy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/remote"
+)
+
+// follower watches one run to its end: it shows the log, confirms the new system
+// over a login of its own, and reconnects when the link drops.
+type follower struct {
+	link    *link
+	id      string
+	line    *term.Line
+	confirm time.Duration
+	limit   time.Duration // of the switch
+	settle  time.Duration
+
+	watchOnly bool // do not confirm: the run shall be undone
+
+	overdue  *time.Timer // a server that never tells of the end is not waited for any longer
+	switched bool        // the switch had begun when the timer was last set
+
+	seen       int   // status lines read so far, over all connections
+	offset     int64 // bytes of the log read so far
+	last       nixos.Status
+	end        *nixos.Status
+	gone       bool            // the supervisor died
+	life       context.Context // of the whole following; a connection's is shorter
+	confirming chan error      // the verdict of the verification that runs, if one does
+	refused    error           // why there was no verdict, so that the run was cancelled
+	logins     int             // failed logins: fail2ban and sshd punish more than a few
+}
+
+// begin sends a parcel, starts its run and follows it. An error that is a
+// [*Failure] says that the run did not start; any other leaves it open.
+func (f *follower) begin(ctx context.Context, c parcel) (nixos.Status, error) {
+	err := f.link.start(ctx, c)
+	if errors.As(err, new(*Failure)) {
+		return nixos.Status{}, err
+	}
+	if err == nil {
+		return f.follow(ctx)
+	}
+	if ctx.Err() != nil {
+		return nixos.Status{}, context.Cause(ctx)
+	}
+	if again := f.reconnect(ctx); again != nil {
+		return nixos.Status{}, errors.Join(errUnsure, again, err)
+	}
+	if f.link.forget(ctx, f.id) {
+		return nixos.Status{}, &Failure{Host: f.link.host.Name, Code: CodeUnreachable, Err: err, Now: asItWas, Next: "run it again"}
+	}
+	return f.follow(ctx)
+}
+
+// errUnsure is the end of following without having seen the run's end.
+var errUnsure = errors.New("lost sight of the run")
+
+// maxStalls is how often in a row looking at a run may end at once, with nothing
+// seen, on a connection that works.
+const maxStalls = 6
+
+var errStalled = errors.New("the server ends every look at the run at once")
+
+// follow returns the run's last status line. Interrupting it leaves the run going.
+func (f *follower) follow(ctx context.Context) (nixos.Status, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	f.life = ctx
+	f.overdue = time.NewTimer(f.link.p.bounds.buildWithin())
+	defer func() {
+		cancel()
+		f.overdue.Stop()
+		if f.confirming != nil {
+			<-f.confirming
+		}
+	}()
+	wait, stalls := newBackoff(), 0
+	for {
+		seen, began := f.progress(), time.Now()
+		err := f.watch(ctx)
+		if f.end != nil {
+			return f.conclusion(), nil
+		}
+		if ctx.Err() != nil {
+			return f.last, context.Cause(ctx)
+		}
+		if errors.As(err, new(*silentError)) {
+			return f.last, errors.Join(errUnsure, err)
+		}
+		if f.progress() != seen || time.Since(began) > wait.max {
+			wait, stalls = newBackoff(), 0
+		} else if stalls++; stalls == maxStalls {
+			return f.last, errors.Join(errUnsure, errStalled, err)
+		} else if wait.wait(ctx) != nil {
+			return f.last, context.Cause(ctx)
+		}
+		f.line.Phase(f.last.Phase + ": reconnecting")
+		if again := f.reconnect(ctx); again != nil {
+			return f.last, errors.Join(errUnsure, again, err)
+		}
+	}
+}
+
+// progress is how much of the run was seen.
+func (f *follower) progress() int64 { return f.offset + int64(f.seen) }
+
+// deadline is what overdue was set to.
+func (f *follower) deadline() time.Duration {
+	if f.switched {
+		return f.limit + f.confirm + f.link.p.bounds.rollbackMargin()
+	}
+	return f.link.p.bounds.buildWithin()
+}
+
+// switching starts the time that is left once a run switches: its own deadlines
+// end it, whatever else the server says.
+func (f *follower) switching() {
+	if !f.switched {
+		f.switched = true
+		f.overdue.Reset(f.deadline())
+	}
+}
+
+// instead follows the run that kept ours out, if that is ours too: the run of a
+// client that was killed may begin after the next one has looked who is there.
+func (f *follower) instead(ctx context.Context, end nixos.Status, err error, ours func(*nixos.Holder) bool) (*follower, nixos.Status, error) {
+	if err != nil || end.Result() != nixos.ResultBusy {
+		return f, end, err
+	}
+	facts, asked := f.link.facts(ctx, nixos.FactsQuery{})
+	if asked != nil || facts.Holder == nil || !ours(facts.Holder) {
+		return f, end, err
+	}
+	f.line.Phase("taking up run " + facts.Holder.ID)
+	g := &follower{link: f.link, id: facts.Holder.ID, line: f.line, confirm: f.confirm, limit: f.limit, settle: f.settle}
+	end, err = g.follow(ctx)
+	return g, end, err
+}
+
+// event is something that arrived from the server.
+type event struct {
+	status string // a line
+	log    []byte
+	err    error // a stream ended
+}
+
+// watch follows over the present connection until the run ends or the
+// connection does.
+func (f *follower) watch(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events := make(chan event)
+	shell := f.link.shell()
+	status := f.stream(ctx, shell.Follow(f.id), events, readStatus)
+	log := f.stream(ctx, shell.Log(f.id, f.offset), events, readLog)
+	defer log()
+	defer status()
+	index := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-f.overdue.C:
+			return silent("end the run", f.deadline())
+		case err := <-f.confirming:
+			f.confirming = nil
+			f.judged(ctx, err)
+		case e := <-events:
+			if e.err != nil {
+				return e.err
+			}
+			f.take(e, &index)
+			if f.offset >= f.link.p.bounds.maxLog() {
+				log()
+			}
+		}
+		if f.complete() {
+			return nil
+		}
+	}
+}
+
+// complete: the end was seen, and all of the log that was written before it.
+func (f *follower) complete() bool {
+	if f.end == nil {
+		return false
+	}
+	size, err := strconv.ParseInt(f.end.Fields["log"], 10, 64)
+	return err != nil || f.offset >= min(size, f.link.p.bounds.maxLog())
+}
+
+// stream runs a command whose output becomes events until the returned function
+// is called, which ends it and waits for its goroutines.
+func (f *follower) stream(ctx context.Context, c nixos.Command, events chan<- event, read func(io.Reader, func(event) bool) error) (stop func()) {
+	stdin, hold := io.Pipe()
+	out, in := io.Pipe()
+	ctx, cancel := context.WithCancel(ctx)
+	send := func(e event) bool {
+		if ctx.Err() != nil {
+			return false
+		}
+		select {
+		case events <- e:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	done := make(chan struct{}, 2)
+	client := f.link.client
+	go func() {
+		err := client.Run(ctx, remote.Cmd{Line: c.Line, Stdin: stdin, Stdout: in})
+		_ = in.CloseWithError(errors.Join(err, io.ErrUnexpectedEOF))
+		done <- struct{}{}
+	}()
+	go func() {
+		err := read(out, send)
+		_ = out.CloseWithError(err)
+		if ctx.Err() == nil {
+			send(event{err: fmt.Errorf("follow run %s: %w", f.id, err)})
+		}
+		done <- struct{}{}
+	}()
+	return sync.OnceFunc(func() {
+		_ = hold.Close()
+		cancel()
+		_ = out.CloseWithError(context.Canceled)
+		<-done
+		<-done
+	})
+}
+
+// maxStatus is how many status lines a run may have: some twenty are usual.
+const maxStatus = 1000
+
+func readStatus(r io.Reader, send func(event) bool) error {
+	sc := bufio.NewScanner(r)
+	sc.Buffer(nil, 64<<10)
+	for n := 0; sc.Scan(); n++ {
+		if n == maxStatus {
+			return fmt.Errorf("more than %d status lines", maxStatus)
+		}
+		if !send(event{status: sc.Text()}) {
+			return context.Canceled
+		}
+	}
+	if err := sc.Err(); err != nil {
+		return err
+	}
+	return io.ErrUnexpectedEOF
+}
+
+func readLog(r io.Reader, send func(event) bool) error {
+	for {
+		buf := make([]byte, 32<<10)
+		n, err := r.Read(buf)
+		if n > 0 && !send(event{log: buf[:n]}) {
+			return context.Canceled
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// take handles one event. A new connection begins with the status lines that
+// were seen already.
+func (f *follower) take(e event, index *int) {
+	if e.log != nil {
+		f.offset += int64(len(e.log))
+		f.line.Output(e.log)
+		return
+	}
+	s, err := nixos.ParseStatus(e.status)
+	if err != nil || s.Phase == "" {
+		return // a stray line is not worth losing sight of a run
+	}
+	if s.Phase == nixos.PhaseGone {
+		f.lost(s.Fields["armed"] != "")
+		return
+	}
+	// A power cut may have taken lines that were seen before it: the end stands
+	// where one of them stood, and counts.
+	if *index++; *index <= f.seen && !s.End() {
+		return
+	}
+	f.seen = *index
+	f.arrived(s)
+}
+
+func (f *follower) arrived(s nixos.Status) {
+	if s.End() {
+		f.end = &s
+		f.overdue.Reset(f.link.p.bounds.answerWithin()) // for the rest of the log
+		return
+	}
+	f.last = s
+	if f.armed() {
+		f.switching()
+	}
+	text := s.Phase
+	if s.Message != "" {
+		text += ": " + s.Message
+	}
+	f.line.Phase(text)
+	if s.Phase == nixos.PhaseConfirming && f.confirming == nil && !f.watchOnly {
+		f.confirming = make(chan error, 1)
+		go func(verdict chan<- error) { verdict <- f.verify(f.life) }(f.confirming)
+	}
+}
+
+// armed: the run is past the build, so its own deadlines end it.
+func (f *follower) armed() bool {
+	switch f.last.Phase {
+	case "", nixos.PhaseStaging, nixos.PhaseBuilding, nixos.PhaseBuilt:
+		return false
+	}
+	return true
+}
+
+// lost handles the death of the supervisor. Before the switch that ends the run;
+// afterwards the watchdog, which is a unit of its own, will end it.
+// Its word overtakes status lines, so whether the switch had begun is in it.
+func (f *follower) lost(armed bool) {
+	f.gone = true
+	if armed || f.armed() {
+		f.switching()
+		f.line.Phase("the supervisor died; waiting for the watchdog")
+		return
+	}
+	if f.end == nil {
+		f.end = &nixos.Status{Phase: nixos.PhaseEnd, Message: "the supervisor died before it changed anything",
+			Fields: map[string]string{"result": string(nixos.ResultFailed), "reason": "crash"}}
+	}
+}

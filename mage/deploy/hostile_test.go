@@ -1,0 +1,443 @@
+package deploy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/faults"
+	"github.com/dagadbm/vps/mage/vpstest"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	hostileArea = "hostile servers"
+	// What a hostile server may make us use, and how long it may hold us up with
+	// the deadlines that these tests set.
+	hostileMemory = 64 << 20
+	hostileTime   = 30 * time.Second
+)
+
+// An attack is a server that does something other than what it was asked for.
+type attack struct {
+	name string
+	link vpstest.Link
+}
+
+// firstAttacks are those that meet the first thing that a command asks.
+func firstAttacks(t *testing.T) []attack {
+	return []attack{
+		{"nothing after connecting", vpstest.Link{Silent: true}},
+		{"nothing after the login", vpstest.Link{Mute: true}},
+		{"nothing after the question", answering(silence(t))},
+		{"greeting of a megabyte", vpstest.Link{Greeting: bytes.Repeat([]byte("welcome\r\n"), 1<<20/9)}},
+		{"banner of a megabyte", vpstest.Link{Banner: strings.Repeat("welcome\r\n", 1<<20/9)}},
+		{"endless lines", answering(endless("m=welcome\n"))},
+		{"endless line", answering(endless("m=welcome"))},
+		{"endless errors", answering(func(_ io.Reader, _, stderr io.Writer) { flood(stderr, "no\n") })},
+		{"garbage", answering(says("\x00\xff\xfe=\x1b]0;owned\a\nfacts=1\nuid=\x1b[2Jroot\nend\n"))},
+		{"numbers beyond all bounds", answering(says("facts=1\nnixos=1\narch=x86_64\ngeneration=99999999999999999999\nend\n"))},
+		{"manifest of a million lines", answering(millionLines)},
+		{"list of a million units", answering(endless("unit=system a.service failed\ngeneration=1\nopen=x\nmount=/ ext4\ncertificate=/x\n"))},
+		{"nothing at all, and well", answering(says(""))},
+		{"end too early", answering(says("facts=1\nnixos=1\narch=x86_64\ncurrent=/nix/st"))},
+	}
+}
+
+// answering answers every command with speak, which reads the question first.
+func answering(speak func(stdin io.Reader, stdout, stderr io.Writer)) vpstest.Link {
+	return vpstest.Link{Exec: func(_ string, stdin io.Reader, stdout, stderr io.Writer) (int, bool) {
+		speak(stdin, stdout, stderr)
+		return 0, true
+	}}
+}
+
+func silence(t *testing.T) func(io.Reader, io.Writer, io.Writer) {
+	return func(io.Reader, io.Writer, io.Writer) { <-t.Context().Done() }
+}
+
+func says(text string) func(io.Reader, io.Writer, io.Writer) {
+	return func(stdin io.Reader, stdout, _ io.Writer) {
+		_, _ = io.Copy(io.Discard, stdin)
+		_, _ = io.WriteString(stdout, text)
+	}
+}
+
+func endless(text string) func(io.Reader, io.Writer, io.Writer) {
+	return func(_ io.Reader, stdout, _ io.Writer) { flood(stdout, text) }
+}
+
+// flood writes until nobody listens any more.
+func flood(w io.Writer, text string) {
+	block := []byte(strings.Repeat(text, 32<<10/len(text)))
+	for {
+		if _, err := w.Write(block); err != nil {
+			return
+		}
+	}
+}
+
+func millionLines(stdin io.Reader, stdout, _ io.Writer) {
+	_, _ = io.Copy(io.Discard, stdin)
+	_, _ = io.WriteString(stdout, "facts=1\nnixos=1\narch=x86_64\ntree=dir\nfree.nix=9999999\nfree.etc=9999999\nfree.state=9999999\n")
+	var block bytes.Buffer
+	for i := range 1_000_000 {
+		fmt.Fprintf(&block, "m=f %064x many/%07d\n", i, i)
+		if block.Len() > 32<<10 {
+			if _, err := stdout.Write(block.Bytes()); err != nil {
+				return
+			}
+			block.Reset()
+		}
+	}
+	_, _ = io.WriteString(stdout, "end\n")
+}
+
+// A hosted command is one that asks a server first of all.
+type hosted struct {
+	name string
+	run  func(*candidate) error
+}
+
+var hostedCommands = []hosted{
+	{"update", func(c *candidate) error { _, err := c.update("web", quick()); return err }},
+	{"status", func(c *candidate) error { _, err := c.Status(c.t.Context(), "web", 8); return err }},
+	{"diff", func(c *candidate) error { _, err := c.Diff(c.t.Context(), "web"); return err }},
+	{"rollback", func(c *candidate) error { _, err := c.Rollback(c.t.Context(), "web", back(0)); return err }},
+	{"generations", func(c *candidate) error { _, err := c.Generations(c.t.Context(), "web"); return err }},
+	{"check", func(c *candidate) error {
+		for _, f := range c.check(c.t.Context(), nil, CheckOptions{Host: "web", Offline: true}) {
+			if strings.HasPrefix(f.Name, "web: ") && f.Status == "fail" {
+				return fmt.Errorf("%s: %s", f.Name, f.Detail)
+			}
+		}
+		return nil
+	}},
+	{"bootstrap", func(c *candidate) error {
+		c.Config.Install.Deadlines = map[string]time.Duration{limitLook: time.Second}
+		return c.bootstrap()
+	}},
+}
+
+// Whatever a server says or does not say, each command that asks it something
+// ends in an error, soon, with little memory, and nothing that it said reaches
+// the terminal raw. Without VPS_FAULTS each attack meets one command.
+func TestFaultsHostileServers(t *testing.T) {
+	every := faults.Points(t, 7, 2, 1)
+	for i, a := range firstAttacks(t) {
+		for j, c := range hostedCommands {
+			if (i+j)%every == 0 {
+				t.Run(a.name+"/"+c.name, func(t *testing.T) { meet(t, firstAttacks(t)[i], c) })
+			}
+		}
+	}
+}
+
+func meet(t *testing.T, a attack, cmd hosted) {
+	c := newCandidate(t, "exit 1")
+	if cmd.name != "bootstrap" {
+		c.hosts["web"] = asInstalled(c)
+	}
+	c.server.SetLinks(func(int) vpstest.Link { return a.link })
+	c.impatient()
+	var err error
+	grew, took := measured(func() { err = cmd.run(c) })
+
+	require.Error(t, err)
+	c.UI.Error(err)
+	assert.Less(t, took, hostileTime)
+	assert.Less(t, grew, int64(hostileMemory), "bytes of heap")
+	if cmd.name != "check" { // its findings have hints of their own
+		var f *Failure
+		require.ErrorAs(t, err, &f)
+		assert.Contains(t, []Code{CodeFailed, CodeUnreachable}, f.Code, "%v", err)
+		assert.NotEmpty(t, f.State(), "%v", err)
+		assert.NotEmpty(t, f.Hint(), "%v", err)
+	}
+	harmless(t, c.story.String())
+	assert.False(t, c.ran(), "the installer was started")
+	assert.Empty(t, c.server.Runs())
+	survived(t, a.name, took, grew)
+}
+
+// asInstalled is the candidate's server where its system is declared to be.
+func asInstalled(c *candidate) config.Host {
+	h := c.hosts["web"]
+	h.Port, h.HostKey = c.server.Port(), c.server.HostKeyLine()
+	return h
+}
+
+// impatient shortens what a person would wait for.
+func (f *fixture) impatient() {
+	f.Dialer.HandshakeTimeout = time.Second
+	f.bounds = bounds{answer: 500 * time.Millisecond, build: 2 * time.Second, margin: time.Second, log: 1 << 20, rate: 1 << 20}
+}
+
+// survived writes one attack down, if nothing failed.
+func survived(t *testing.T, name string, took time.Duration, grew int64) {
+	row := faults.Row{Area: hostileArea, Case: name, Injected: 1,
+		Detail: fmt.Sprintf("last: error after %.1f s, %d MB", took.Seconds(), grew>>20)}
+	if !t.Failed() {
+		row.Survived = 1
+	}
+	faults.Report(t, row)
+}
+
+// measured runs do, and tells by how much the heap grew at most, and the time.
+func measured(do func()) (grew int64, took time.Duration) {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	before, most := m.HeapAlloc, m.HeapAlloc
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			var now runtime.MemStats
+			runtime.ReadMemStats(&now)
+			most = max(most, now.HeapAlloc)
+		}
+	}()
+	began := time.Now()
+	do()
+	took = time.Since(began)
+	close(stop)
+	<-done
+	return int64(most - before), took
+}
+
+// harmless checks that a terminal shows a text and does nothing else.
+func harmless(t *testing.T, text string) {
+	t.Helper()
+	for i, r := range text {
+		if r != '\n' && (r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069) {
+			assert.Fail(t, "a control character reached the terminal", "%q in %q", r, text[max(0, i-40):min(len(text), i+40)])
+			return
+		}
+	}
+}
+
+// midAttacks are those of a server that starts a run as it should, and then
+// answers the commands named by call with something else.
+func midAttacks(t *testing.T) []struct {
+	name, call string
+	speak      func(io.Reader, io.Writer, io.Writer)
+	codes      []Code
+	says       string
+} {
+	held := func(text string) func(io.Reader, io.Writer, io.Writer) {
+		return func(_ io.Reader, stdout, _ io.Writer) {
+			_, _ = io.WriteString(stdout, text)
+			<-t.Context().Done()
+		}
+	}
+	unknown, undone := []Code{CodeUnknown}, []Code{CodeRolledBack}
+	return []struct {
+		name, call string
+		speak      func(io.Reader, io.Writer, io.Writer)
+		codes      []Code
+		says       string
+	}{
+		{"status: nothing", "'follow'", silence(t), unknown, "did not end the run"},
+		{"status: endless garbage", "'follow'", endless("\x1b[2J\x1b]0;owned\a\n"), unknown, "status lines"},
+		{"status: endless line", "'follow'", endless("building"), unknown, "too long"},
+		{"status: endless building", "'follow'", endless("1 building\n"), unknown, "status lines"},
+		{"status: ends at once", "'follow'", says(""), unknown, "lost sight"},
+		{"status: an end that does not exist", "'follow'", held("1 end result=\x1b[31mwonderful\n"), unknown, "wonderful"},
+		{"status: an end with a log that never comes", "'follow'", held("1 end result=failed log=99999999999 message=\x1b[1mno\n"), []Code{CodeFailed}, "no"},
+		{"status: switching for ever", "'follow'", held("1 switching\n"), unknown, "did not end the run"},
+		{"status: dead, and nothing after it", "'follow'", held("1 gone armed=1\n"), unknown, "did not end the run"},
+		{"log: endless", "'log'", endless("\x1b[31mbuilding\x1b[0m\r\x9b2J\u202e\n"), []Code{CodeDone}, ""},
+		{"log: endless line", "'log'", endless("\x1b]0;owned"), []Code{CodeDone}, ""},
+		{"log: another than there is", "'log'", held("\x1b[2Jbuilding\a\u202e\n"), []Code{CodeDone}, ""},
+		{"look at the new system: nothing", "'probe'", silence(t), undone, ""},
+		{"look at the new system: endless", "'probe'", endless("unit=system a.service failed\n"), undone, ""},
+		{"look at the new system: another system", "'probe'", held("current=/nix/store/a\nwanted=\x1b[2J\nprobed=1\n"), undone, ""},
+		{"look at the new system: a verdict never taken", "'probe'", held("current=/a\nwanted=/a\nprobed=1\n"), undone, ""},
+	}
+}
+
+// A server that goes wrong in the middle of a run is left in time, too; its own
+// watchdog undoes what nobody could confirm, and the next update succeeds.
+func TestFaultsHostileServersInARun(t *testing.T) {
+	faults.Asked(t)
+	every := faults.Points(t, 8, 2, 1)
+	for i, a := range midAttacks(t) {
+		if i%every != 0 {
+			continue
+		}
+		t.Run(a.name, func(t *testing.T) {
+			a := midAttacks(t)[i] // what is silent, is so as long as this test
+			f := newFixture(t)
+			s := f.server("web")
+			f.mustUpdate("web")
+			was, tree := s.CurrentSystem(), s.TreeDigest()
+			f.write("x.nix", "1")
+			s.SetLinks(func(int) vpstest.Link { return answeringTo(a.call, a.speak) })
+			o := quick()
+			if a.codes[0] == CodeUnknown {
+				f.impatient()
+				f.bounds.answer = 10 * time.Second // what it does answer may take its time
+				o.Confirm, o.SwitchTimeout = time.Second, time.Second
+			} else { // the run's own deadlines end it
+				f.bounds = bounds{answer: 10 * time.Second, log: 1 << 20}
+				o.Confirm = 2 * time.Second
+			}
+			var err error
+			grew, took := measured(func() { _, err = f.update("web", o) })
+
+			f.UI.Error(err)
+			assert.Contains(t, a.codes, codeOf(err), "%v\n%s", err, f.story)
+			if a.says != "" {
+				assert.ErrorContains(t, err, a.says)
+			}
+			assert.Less(t, took, hostileTime)
+			assert.Less(t, grew, int64(hostileMemory), "bytes of heap")
+			harmless(t, f.story.String())
+			require.True(t, s.WaitIdle(30*time.Second), "the server's run ends by itself")
+			if err != nil {
+				assert.Equal(t, was, s.CurrentSystem(), "nobody confirmed it")
+				assert.Equal(t, tree, s.TreeDigest())
+			}
+			s.SetLinks(func(int) vpstest.Link { return vpstest.Link{} })
+			f.bounds = bounds{}
+			f.mustUpdate("web")
+			assert.Equal(t, s.CurrentSystem(), s.BootDefault())
+			survived(t, a.name, took, grew)
+		})
+	}
+}
+
+func answeringTo(call string, speak func(io.Reader, io.Writer, io.Writer)) vpstest.Link {
+	return vpstest.Link{Exec: func(line string, stdin io.Reader, stdout, stderr io.Writer) (int, bool) {
+		if !strings.Contains(line, call) {
+			return 0, false
+		}
+		speak(stdin, stdout, stderr)
+		return 0, true
+	}}
+}
+
+// A record that lies: of a run of ours that is not there, or of somebody whose
+// name clears the screen. Neither is followed for ever, nor shown as it is.
+func TestFaultsRecordsThatLie(t *testing.T) {
+	faults.Asked(t)
+	for _, c := range []struct {
+		name, lie string
+		code      Code
+	}{
+		{"our run, which is not there", "holder.id=gone\nholder.kind=update\nholder.action=switch\nholder.who=alice\nholder.from=laptop\n" +
+			"holder.digest=%s\nholder.since=2026-01-01T00:00:00Z\nholder.status=1 building\n", CodeUnknown},
+		{"somebody with escape sequences", "holder.id=x\nholder.who=\x1b[2J\x1b]52;c;b3duZWQ=\a\u202ebob\nholder.from=\x9b31m\n" +
+			"holder.since=2026-01-01T00:00:00Z\nholder.status=1 \x1b[31mbuilding message=\x07\n", CodeBusy},
+		{"another operating system", "nixos=0\nos=\x1b[2J\x1bPq\x1b\\Debian\n", CodeFailed},
+		{"a commit of nobody's", "record.commit=--output=/tmp/x\nrecord.who=\x1b[2J\nrecord.when=1\n", CodeFailed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFixture(t)
+			s := f.server("web")
+			f.mustUpdate("web")
+			digest := s.TreeDigest()
+			f.write("x.nix", "1")
+			pre, err := f.prepare(t.Context())
+			require.NoError(t, err)
+			age := ""
+			for _, key := range factsOf(t, f, "web").AgeKeys {
+				age += "agekey=" + key + "\n"
+			}
+			lie := strings.ReplaceAll(c.lie, "%s", pre.digest)
+			text := "facts=1\nnixos=1\narch=x86_64\ntree=dir\nfree.nix=9999999\nfree.etc=9999999\nfree.state=9999999\n" + age + lie + "end\n"
+			s.SetLinks(func(int) vpstest.Link { return answeringTo("/bin/sh -s", says(text)) })
+			f.impatient()
+			grew, took := measured(func() { _, err = f.update("web", quick()) })
+
+			f.UI.Error(err)
+			assert.Equal(t, c.code, codeOf(err), "%v", err)
+			assert.Less(t, took, hostileTime)
+			assert.Less(t, grew, int64(hostileMemory))
+			harmless(t, f.story.String())
+			assert.Equal(t, digest, s.TreeDigest())
+			survived(t, "a record that lies", took, grew)
+		})
+	}
+}
+
+// SFTP takes the archive only: nothing is ever listed or read by it.
+func TestFaultsHostileSFTP(t *testing.T) {
+	packet := func(kind byte, body string) string {
+		n := len(body) + 1
+		return string([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n), kind}) + body
+	}
+	version := packet(2, "\x00\x00\x00\x03")
+	answer := func(text string) func(io.ReadWriter) {
+		return func(c io.ReadWriter) { flood(c, text) }
+	}
+	after := func(text string) func(io.ReadWriter) {
+		return func(c io.ReadWriter) {
+			_, _ = io.WriteString(c, version)
+			buffer := make([]byte, 64<<10)
+			for {
+				if _, err := c.Read(buffer); err != nil {
+					return
+				}
+				if _, err := io.WriteString(c, text); err != nil {
+					return
+				}
+			}
+		}
+	}
+	every := faults.Points(t, 4, 1, 1)
+	for i, a := range []struct {
+		name  string
+		speak func(io.ReadWriter)
+	}{
+		{"nothing", func(c io.ReadWriter) { _, _ = io.Copy(io.Discard, c) }},
+		{"a shell's greeting", answer("Welcome to the machine\n")},
+		{"a packet of four gigabytes", answer("\xff\xff\xff\xff\x02")},
+		{"version, then nothing", after("")},
+		{"version, then garbage", after("\x00\x01\x00\x00garbage garbage")},
+		{"answers to what was not asked", after(packet(101, "\x00\x00\xff\xff\x00\x00\x00\x00"))},
+		{"endless listing", func(c io.ReadWriter) {
+			_, _ = io.WriteString(c, version)
+			flood(c, packet(104, "\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01a\x00\x00\x00\x01a\x00\x00\x00\x00"))
+		}},
+		{"an error full of escape sequences", after(packet(101, "\x00\x00\x00\x01\x00\x00\x00\x04\x00\x00\x00\x08\x1b[2J\x1b]0;\x00\x00\x00\x00"))},
+	} {
+		if i%every != 0 {
+			continue
+		}
+		t.Run(a.name, func(t *testing.T) {
+			f := newFixture(t)
+			s := f.server("web", vpstest.WithLink(vpstest.Link{SFTP: a.speak}))
+			f.impatient()
+			var err error
+			grew, took := measured(func() { _, err = f.update("web", quick()) })
+
+			require.Error(t, err)
+			f.UI.Error(err)
+			assert.Contains(t, []Code{CodeFailed, CodeUnreachable}, codeOf(err), "%v", err)
+			var fail *Failure
+			require.True(t, errors.As(err, &fail))
+			assert.NotEmpty(t, fail.Hint(), "%v", err)
+			assert.Less(t, took, hostileTime)
+			assert.Less(t, grew, int64(hostileMemory))
+			harmless(t, f.story.String())
+			assert.Empty(t, s.Runs())
+			survived(t, "wrong answers by SFTP", took, grew)
+		})
+	}
+}

@@ -1,0 +1,149 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/remote"
+)
+
+// link is a host with a connection to it that may be replaced when it drops.
+type link struct {
+	p      *Project
+	host   config.Host
+	client *remote.Client
+	port   int    // where the connection was made
+	key    string // the host key it was made with, in authorized_keys form
+}
+
+// connect logs in on the declared port; if that refuses, on the port where the
+// host answered last, with the same host key rules.
+func (p *Project) connect(ctx context.Context, h config.Host) (*link, error) {
+	l := &link{p: p, host: h}
+	err := l.dial(ctx, h.Port)
+	var unreachable *remote.UnreachableError
+	if last := p.loadState(h).Port; errors.As(err, &unreachable) && last != 0 && last != h.Port {
+		if again := l.dial(ctx, last); again == nil {
+			p.UI.Warn("%s does not answer on port %d; using port %d, where it answered last", h.Name, h.Port, last)
+			err = nil
+		}
+	}
+	if err != nil {
+		return nil, connectFailure(h.Name, err)
+	}
+	l.key = l.client.HostKeyLine()
+	p.rememberPort(h, l.port)
+	return l, nil
+}
+
+func (l *link) dial(ctx context.Context, port int) error {
+	client, err := l.login(ctx, port)
+	if err != nil {
+		return err
+	}
+	l.client, l.port = client, port
+	return nil
+}
+
+// login makes a connection of its own. Once a host key was verified, every later
+// login of this link is bound to it.
+func (l *link) login(ctx context.Context, port int) (*remote.Client, error) {
+	return l.p.Dialer.Dial(ctx, l.target(port))
+}
+
+func (l *link) target(port int) remote.Target {
+	t := target(l.host)
+	t.Port = port
+	if l.key != "" {
+		t.HostKey = l.key
+	}
+	return t
+}
+
+func target(h config.Host) remote.Target {
+	t := remote.Target{
+		Name:             h.Name,
+		Address:          h.Address,
+		Port:             h.Port,
+		User:             h.User,
+		Identities:       h.Identities,
+		IdentitiesOnly:   h.IdentitiesOnly,
+		Agent:            h.IdentityAgent,
+		HostKeyAlias:     h.HostKeyAlias,
+		KnownHosts:       h.KnownHosts,
+		GlobalKnownHosts: h.GlobalKnownHosts,
+		HostKey:          h.HostKey,
+	}
+	for _, jump := range h.Jumps {
+		t.Jumps = append(t.Jumps, target(jump))
+	}
+	return t
+}
+
+func (l *link) close() {
+	if l != nil && l.client != nil {
+		_ = l.client.Close()
+	}
+}
+
+// prepare opens, side by side, what a run needs: sessions to ask for facts and to
+// start it, and SFTP for the archive. One after the other they would cost five
+// round trips more.
+func (l *link) prepare(ctx context.Context) {
+	l.client.Prepare(ctx)
+	l.client.Prepare(ctx)
+	l.client.PrepareSFTP(ctx)
+}
+
+// shell says how to become root there.
+func (l *link) shell() nixos.Shell {
+	return nixos.Shell{Sudo: l.host.User != "" && l.host.User != "root"}
+}
+
+// Answers of a server are read to this size: a manifest of some ten thousand
+// files fits.
+const maxAnswer = 16 << 20
+
+// ask runs a short command and gives what it printed.
+func (l *link) ask(ctx context.Context, c nixos.Command) ([]byte, error) {
+	ctx, cancel := within(ctx, l.p.bounds.answerWithin(), "answer")
+	defer cancel()
+	return l.askLong(ctx, c)
+}
+
+// askLong is ask for a command whose deadline is the context's.
+func (l *link) askLong(ctx context.Context, c nixos.Command) ([]byte, error) {
+	return l.client.Output(ctx, c.Line, strings.NewReader(c.Stdin), maxAnswer)
+}
+
+func (l *link) facts(ctx context.Context, q nixos.FactsQuery) (nixos.Facts, error) {
+	out, err := l.ask(ctx, l.shell().Facts(q))
+	if err != nil {
+		return nixos.Facts{}, l.askFailure("look at the server", err)
+	}
+	facts, err := nixos.ParseFacts(bytes.NewReader(out))
+	if err != nil {
+		return facts, &Failure{Host: l.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
+	}
+	return facts, nil
+}
+
+// askFailure sorts the failure of a command that changes nothing.
+func (l *link) askFailure(doing string, err error) error {
+	f := &Failure{Host: l.host.Name, Code: CodeFailed, Err: fmt.Errorf("%s: %w", doing, err), Now: asItWas}
+	var exit *remote.ExitError
+	switch {
+	case errors.Is(err, remote.ErrLost), errors.As(err, new(*silentError)):
+		f.Code = CodeUnreachable
+	case errors.Is(err, remote.ErrTooMuchOutput):
+		f.Next = "log in and look what its shell prints at login"
+	case errors.As(err, &exit) && l.shell().Sudo:
+		f.Next = fmt.Sprintf("let %s use sudo without a password there, or log in as root", l.host.User)
+	}
+	return f
+}

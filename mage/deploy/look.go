@@ -1,0 +1,121 @@
+package deploy
+
+import (
+	"context"
+	"time"
+
+	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/tree"
+)
+
+// Generations lists the generations of a host, oldest first.
+func (p *Project) Generations(ctx context.Context, host string) ([]nixos.Generation, error) {
+	h, err := p.host(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	l, err := p.connect(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	defer l.close()
+	return l.generations(ctx)
+}
+
+// Diff tells what an update would change in a host's /etc/nixos.
+func (p *Project) Diff(ctx context.Context, host string) (tree.Difference, error) {
+	h, err := p.host(ctx, host)
+	if err != nil {
+		return tree.Difference{}, err
+	}
+	t, err := tree.Collect(ctx, p.Dir)
+	if err != nil {
+		return tree.Difference{}, usage(err)
+	}
+	l, err := p.connect(ctx, h)
+	if err != nil {
+		return tree.Difference{}, err
+	}
+	defer l.close()
+	facts, err := l.facts(ctx, nixos.FactsQuery{AgeKey: defaultAgeKey, Manifest: true})
+	if err != nil {
+		return tree.Difference{}, err
+	}
+	old, err := manifestOf(facts)
+	if err != nil {
+		return tree.Difference{}, &Failure{Host: h.Name, Code: CodeFailed, Err: err, Now: asItWas}
+	}
+	return tree.Diff(old, t.Manifest()), nil
+}
+
+// HostStatus is what status shows of one host.
+type HostStatus struct {
+	Host  string
+	Facts nixos.Facts
+	// Drift says that /etc/nixos is not what the last commit put there.
+	Drift bool
+	Err   error
+	Time  time.Duration
+}
+
+// Running says in a few words whether what runs is what was committed.
+func (s HostStatus) Running() string {
+	f := s.Facts
+	switch {
+	case s.Err != nil:
+		return resultWord(codeOf(s.Err))
+	case !f.NixOS:
+		return "not NixOS"
+	case f.Intent != "":
+		return "commit interrupted"
+	case len(f.Open) > 0:
+		return "waiting for its watchdog"
+	case f.Holder != nil:
+		return f.Holder.Status.Phase
+	case f.Record == nil:
+		return "not ours yet"
+	case f.Current != f.Profile:
+		return "another system than the boot default"
+	case s.Drift:
+		return "/etc/nixos changed by hand"
+	case f.Generation > f.Record.Generation:
+		return "upgraded by itself"
+	}
+	return "as committed"
+}
+
+// Status looks at hosts, side by side. Only a host that could not be looked at
+// makes an error.
+func (p *Project) Status(ctx context.Context, hosts string, parallel int) ([]HostStatus, error) {
+	list, err := p.hosts(ctx, hosts)
+	if err != nil {
+		return nil, err
+	}
+	statuses := make([]HostStatus, len(list))
+	index := map[string]int{}
+	for i, h := range list {
+		index[h.Name] = i
+	}
+	results := p.fleet(ctx, list, parallel, func(ctx context.Context, h config.Host, line *term.Line) Result {
+		s := p.statusOf(ctx, h, line)
+		statuses[index[h.Name]] = s
+		return Result{Host: h.Name, Result: s.Running(), Err: s.Err}
+	})
+	return statuses, summary(results)
+}
+
+func (p *Project) statusOf(ctx context.Context, h config.Host, line *term.Line) (s HostStatus) {
+	s.Host = h.Name
+	line.Phase("connecting")
+	l, err := p.connect(ctx, h)
+	if err != nil {
+		s.Err = err
+		return s
+	}
+	defer l.close()
+	s.Facts, s.Err = l.facts(ctx, nixos.FactsQuery{AgeKey: defaultAgeKey, Manifest: true, Units: true})
+	s.Drift = s.Err == nil && s.Facts.Record != nil && digestOf(s.Facts) != s.Facts.Record.Digest
+	return s
+}

@@ -1,0 +1,130 @@
+package deploy
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/dagadbm/vps/mage/nixos"
+)
+
+// Result is what became of one host.
+type Result struct {
+	Host   string        `json:"host"`
+	Result string        `json:"result"` // for a person: "updated", "nothing to do", …
+	Before int           `json:"before"` // generation
+	After  int           `json:"after"`
+	Time   time.Duration `json:"-"`
+	Kept   string        `json:"kept,omitempty"` // where foreign files were kept on the server
+	Err    error         `json:"-"`
+}
+
+// success names the good ends.
+var success = map[nixos.Result]string{
+	nixos.ResultCommitted: "updated",
+	nixos.ResultTested:    "active until reboot",
+	nixos.ResultBuilt:     "built",
+	nixos.ResultDry:       "dry run",
+}
+
+// conclude turns the end of a run into the result of a host.
+func (r *Result) conclude(host, command string, end nixos.Status) {
+	if text, ok := success[end.Result()]; ok {
+		r.Result = text
+		r.Kept = end.Fields["kept"]
+		if n, err := strconv.Atoi(end.Fields["generation"]); err == nil {
+			r.After = n
+		}
+		return
+	}
+	f := &Failure{Host: host, Code: CodeFailed, Now: asItWas, Err: errors.New(endText(end))}
+	switch end.Result() {
+	case nixos.ResultFailed:
+		f.Next = failedHint(host, command, end)
+	case nixos.ResultRolledBack:
+		f.Code = CodeRolledBack
+		f.Now = fmt.Sprintf("the server is back on generation %d and its old /etc/nixos", r.Before)
+		f.Next = "fix what the log shows, then run: " + command
+	case nixos.ResultRebooted:
+		f.Code = CodeRolledBack
+		f.Now = fmt.Sprintf("the old system did not come back by itself, so the server boots generation %d", r.Before)
+		f.Next = "mage status " + host
+	case nixos.ResultBusy:
+		f.Code, f.Next = CodeBusy, "wait for it, or cancel it with: mage rollback "+host
+	case nixos.ResultStale:
+		f.Next = command
+	default:
+		f.Code = CodeUnknown
+		f.Now = "a commit stopped half-way; the next run finishes or undoes it"
+		f.Next = "mage status " + host + ", then " + command
+	}
+	r.Err, r.Result = f, resultWord(f.Code)
+}
+
+func endText(end nixos.Status) string {
+	text := end.Message
+	if text == "" {
+		text = "the run ended as " + string(end.Result())
+	}
+	if code := end.Fields["code"]; code != "" && end.Fields["reason"] == "" && end.Message == "" {
+		text += " (exit code " + code + ")"
+	}
+	return text
+}
+
+func failedHint(host, command string, end nixos.Status) string {
+	switch {
+	case end.Fields["reason"] == "reboot":
+		return "mage update " + host + " -action=boot, then reboot the server"
+	case end.Fields["stage"] == "build":
+		return "correct nix/ where the log above points to, then run: " + command
+	}
+	return command
+}
+
+func resultWord(c Code) string {
+	switch c {
+	case CodeDone:
+		return "nothing to do"
+	case CodeUsage, CodeFailed:
+		return "failed"
+	case CodeRolledBack:
+		return "rolled back"
+	case CodeUnreachable:
+		return "unreachable"
+	case CodeBusy:
+		return "busy"
+	}
+	return "unknown"
+}
+
+// failed makes err the result.
+func (r *Result) failed(err error) {
+	r.Err, r.Result = err, resultWord(codeOf(err))
+}
+
+// give makes err, with which following ended, the result.
+func (f *follower) give(r *Result, command string, err error) {
+	var known *Failure
+	if errors.As(err, &known) {
+		r.failed(err)
+		return
+	}
+	r.unsure(f, command, err)
+}
+
+// unsure is the result when the run went out of sight. It goes on without us.
+func (r *Result) unsure(f *follower, command string, err error) {
+	fail := &Failure{Host: f.link.host.Name, Code: CodeUnknown, Err: err}
+	switch f.last.Phase {
+	case "", nixos.PhaseStaging, nixos.PhaseBuilding, nixos.PhaseBuilt:
+		fail.Now = "the run goes on; unless somebody confirms it after the switch, it is rolled back by itself"
+	default:
+		by := f.last.Time.Add(f.confirm + f.limit)
+		fail.Now = fmt.Sprintf("the run goes on; unconfirmed, it is rolled back by %s at the latest", by.Local().Format("15:04:05"))
+	}
+	fail.Next = fmt.Sprintf("%s takes it up again, mage status %s shows it, mage rollback %s cancels it",
+		command, f.link.host.Name, f.link.host.Name)
+	r.failed(fail)
+}

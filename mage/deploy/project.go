@@ -1,0 +1,141 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+
+	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/remote"
+	"github.com/dagadbm/vps/mage/secrets"
+)
+
+// Project is what workflows work on: a folder with nix/ and secrets/, and the
+// hosts that it is deployed to. The zero values of the optional fields suit the
+// command line.
+type Project struct {
+	Dir      string
+	Config   *config.Config
+	Resolver Resolver
+	Dialer   *remote.Dialer
+	UI       *term.UI
+
+	// Who and From name the person and the machine, for others to read when a
+	// server is busy.
+	Who, From string
+
+	// AllowExample lets the public example key be deployed: in tests and in the
+	// demo only.
+	AllowExample bool
+
+	bounds bounds
+}
+
+// Resolver turns what a person typed into hosts. [config.Resolver] does.
+type Resolver interface {
+	Resolve(ctx context.Context, arg string) ([]config.Host, error)
+	ResolveOne(ctx context.Context, arg string) (config.Host, error)
+}
+
+// Open reads the project in dir. Its errors are about vps.yaml.
+func Open(dir string, ui *term.UI) (*Project, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, usage(err)
+	}
+	cfg, err := config.Load(dir)
+	if err != nil {
+		return nil, usage(err)
+	}
+	resolver, err := config.NewResolver(cfg)
+	if err != nil {
+		return nil, usage(err)
+	}
+	p := &Project{Dir: dir, Config: cfg, Resolver: resolver, UI: ui, Who: "unknown", From: "unknown"}
+	p.Dialer = &remote.Dialer{Prompter: prompter{ui}}
+	if u, err := user.Current(); err == nil {
+		p.Who = u.Username
+	}
+	if name, err := os.Hostname(); err == nil {
+		p.From = name
+	}
+	return p, nil
+}
+
+// hosts resolves HOSTS.
+func (p *Project) hosts(ctx context.Context, arg string) ([]config.Host, error) {
+	hosts, err := p.Resolver.Resolve(ctx, arg)
+	if err != nil {
+		return nil, usage(err)
+	}
+	for i := range hosts {
+		hosts[i] = p.withPort(ctx, hosts[i])
+	}
+	return hosts, nil
+}
+
+// host resolves a HOST that must be one.
+func (p *Project) host(ctx context.Context, arg string) (config.Host, error) {
+	h, err := p.Resolver.ResolveOne(ctx, arg)
+	if err != nil {
+		return h, usage(err)
+	}
+	return p.withPort(ctx, h), nil
+}
+
+// withPort gives a host whose port is named nowhere the one that nix/ says, so
+// that the port of sshd is written in one place.
+func (p *Project) withPort(ctx context.Context, h config.Host) config.Host {
+	if h.PortDeclared {
+		return h
+	}
+	flake, err := nixos.ReadFlake(ctx, filepath.Join(p.Dir, "nix"), nil)
+	if err != nil {
+		return h // check tells what is not understood
+	}
+	name := h.Flake
+	if name == "" && h.System != "" {
+		name = "vps-" + h.System
+	}
+	if port := flake.Host(name).SSHPort; port != 0 {
+		h.Port = port
+	}
+	return h
+}
+
+// identities gives the age identities of this laptop.
+func (p *Project) identities(ctx context.Context) (*secrets.Identities, error) {
+	return secrets.LoadIdentities(ctx, p.Dir, func(ctx context.Context, file string) (string, error) {
+		secret, err := p.UI.Password(ctx, fmt.Sprintf("Passphrase of %s: ", file))
+		return string(secret), err
+	})
+}
+
+// prompter lets SSH ask on the terminal.
+type prompter struct{ ui *term.UI }
+
+func (p prompter) Passphrase(ctx context.Context, what string) ([]byte, error) {
+	secret, err := p.ui.Password(ctx, fmt.Sprintf("Passphrase of %s: ", what))
+	return secret, noTerminal(err)
+}
+
+func (p prompter) TrustHostKey(ctx context.Context, q remote.HostKeyQuestion) (bool, error) {
+	p.ui.Info("%s (%s) shows a host key that is not known here:\n  %s %s", q.Name, q.Address, q.Type, q.Fingerprint)
+	for _, other := range q.KnownAs {
+		p.ui.Info("  the same key is known as %s", other)
+	}
+	ok, err := p.ui.Confirm(ctx, "Is that the fingerprint that the server itself, or your provider, shows?")
+	return ok, noTerminal(err)
+}
+
+func noTerminal(err error) error {
+	if errors.Is(err, term.ErrNoTerminal) {
+		return fmt.Errorf("%w: %w", remote.ErrNoTerminal, err)
+	}
+	return err
+}

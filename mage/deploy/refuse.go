@@ -1,0 +1,198 @@
+package deploy
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/tree"
+)
+
+// systems maps what uname says to our names for it.
+var systems = map[string]string{"x86_64": "x86", "aarch64": "arm"}
+
+// refuseHost finds what makes a host unfit for any run of ours.
+func refuseHost(h config.Host, f nixos.Facts) error {
+	switch {
+	case !f.NixOS:
+		return refused(h.Name, "mage bootstrap "+h.Name+" makes a NixOS of it, and wipes it first",
+			"the server does not run NixOS but %q", f.OS)
+	case f.UID != 0 && f.Current != "" && len(f.ReadOnly) > 0:
+		return refused(h.Name, "log in as root, or as a user with passwordless sudo", "not root there (uid %d)", f.UID)
+	case len(f.ReadOnly) > 0:
+		return refused(h.Name, "mount it writable, then run this again", "cannot write to %s", strings.Join(f.ReadOnly, ", "))
+	}
+	switch f.TreeKind {
+	case nixos.TreeDir, nixos.TreeMissing:
+	default:
+		return refused(h.Name, "replace it by a plain folder, then run this again",
+			"/etc/nixos is a %s there, which cannot be exchanged in one step", treeKindName(f.TreeKind))
+	}
+	return refuseArch(h, f)
+}
+
+func treeKindName(k nixos.TreeKind) string {
+	switch k {
+	case nixos.TreeSymlink:
+		return "symlink"
+	case nixos.TreeMount:
+		return "mount point"
+	}
+	return "file"
+}
+
+func refuseArch(h config.Host, f nixos.Facts) error {
+	system := systems[f.Arch]
+	switch {
+	case system == "":
+		return refused(h.Name, "use a server with an x86 or arm processor", "unknown architecture %q", f.Arch)
+	case h.System != "" && h.System != system:
+		return refused(h.Name, fmt.Sprintf("write system: %s for it in vps.yaml", system),
+			"vps.yaml says system %q, the server is %q (%s)", h.System, system, f.Arch)
+	}
+	return nil
+}
+
+// refuseBusy finds who else holds the server.
+func refuseBusy(h config.Host, f nixos.Facts) error {
+	switch {
+	case f.Holder != nil:
+		return &Failure{Host: h.Name, Code: CodeBusy, Now: "that run goes on; nothing else was changed",
+			Err:  fmt.Errorf("another run holds the server: %s", holderText(f.Holder)),
+			Next: "wait for it, or cancel it with: mage rollback " + h.Name}
+	case f.Upgrade == "active" || f.Upgrade == "activating":
+		return &Failure{Host: h.Name, Code: CodeBusy, Now: asItWas,
+			Err:  fmt.Errorf("the server's own upgrade is running (nixos-upgrade.service)"),
+			Next: "wait until it is done (mage status " + h.Name + "), then run this again"}
+	}
+	return nil
+}
+
+func holderText(o *nixos.Holder) string {
+	text := fmt.Sprintf("%s of tree %s by %s from %s since %s", cmp.Or(o.Action, "a run"), short(o.Digest), o.Who, o.From,
+		o.Since.Local().Format("15:04:05"))
+	if o.Commit != "" {
+		text += ", commit " + short(o.Commit)
+	}
+	if o.Status.Phase != "" {
+		text += ", now " + o.Status.Phase
+	}
+	return text
+}
+
+const (
+	minFreeNix = 512 << 20 // a system with a new kernel does not fit in less
+	minFreeEtc = 8 << 20
+)
+
+// refuseUpdate finds what speaks against sending this tree to this host.
+func (p *Project) refuseUpdate(ctx context.Context, h config.Host, pre *prepared, f nixos.Facts, force bool) error {
+	for _, check := range []func() error{
+		func() error { return refuseSpace(h, pre, f) },
+		func() error { return refuseOutput(h, pre, f) },
+		func() error { return p.refuseMissing(h.Name, pre.flake.Host(output(h, f)).Secrets) },
+		func() error { return refuseKey(h, pre, f) },
+		func() error { return p.refuseCommit(ctx, h, f, force) },
+		func() error { return refuseOlder(h, pre, f, force) },
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func refuseSpace(h config.Host, pre *prepared, f nixos.Facts) error {
+	small := minFreeEtc + 4*pre.tree.Size()
+	for _, s := range []struct {
+		path       string
+		free, need int64
+	}{
+		{"/nix/store", f.FreeNix, minFreeNix},
+		{"/etc", f.FreeEtc, small},
+		{"/var/lib/vps", f.FreeState, small},
+	} {
+		if s.free < s.need {
+			return refused(h.Name, "free some: ssh in and run nix-collect-garbage --delete-older-than 14d",
+				"too little space for %s: %d MB free, %d MB needed", s.path, s.free>>20, s.need>>20)
+		}
+	}
+	return nil
+}
+
+// output names the flake output that a host is built from.
+func output(h config.Host, f nixos.Facts) string {
+	return cmp.Or(h.Flake, "vps-"+systems[f.Arch])
+}
+
+func refuseOutput(h config.Host, pre *prepared, f nixos.Facts) error {
+	want := output(h, f)
+	if len(pre.flake.Outputs) == 0 || slices.Contains(pre.flake.Outputs, want) {
+		return nil
+	}
+	return &Failure{Host: h.Name, Code: CodeUsage, Now: asItWas,
+		Err:  fmt.Errorf("nix/flake.nix has no output %q; it has %s", want, strings.Join(pre.flake.Outputs, ", ")),
+		Next: "add it to nixosConfigurations, or name another one as flake: in vps.yaml"}
+}
+
+// refuseKey: a server that cannot decrypt the new secrets would come up without
+// them, the login keys included.
+func refuseKey(h config.Host, pre *prepared, f nixos.Facts) error {
+	switch {
+	case len(f.AgeKeys) == 0:
+		return refused(h.Name, "mage secrets:rotate puts the present key there",
+			"the server has no age key at %s, so it could not decrypt its secrets", pre.ageKeyPath())
+	case !pre.report.CanDecrypt(f.AgeKeys):
+		return refused(h.Name, "mage secrets:rotate brings server and secrets together again",
+			"no age key of the server is among those at hand that decrypt %s", secretsPath)
+	}
+	return nil
+}
+
+// refuseCommit keeps one laptop from undoing what another deployed unseen.
+func (p *Project) refuseCommit(ctx context.Context, h config.Host, f nixos.Facts, force bool) error {
+	if f.Record == nil || f.Record.Commit == "" || force {
+		return nil
+	}
+	contained, err := tree.ContainsCommit(ctx, p.Dir, f.Record.Commit)
+	if err == nil && contained {
+		return nil
+	}
+	return refused(h.Name, "git pull and try again, or replace it with -force",
+		"the server runs commit %s (by %s from %s, %s), which this checkout does not contain",
+		short(f.Record.Commit), f.Record.Who, f.Record.From, f.Record.When.Local().Format("2006-01-02 15:04"))
+}
+
+// refuseOlder: the server upgrades its nixpkgs by itself every night; an older
+// lock would take its security patches away.
+func refuseOlder(h config.Host, pre *prepared, f nixos.Facts, force bool) error {
+	day, rev, ok := f.NixpkgsDate()
+	if !ok || force || pre.lock == nil {
+		return nil
+	}
+	pin, ok := pre.lock.Nixpkgs()
+	// Nix writes 0 or 1 for a folder that has no date of its own.
+	if !ok || pin.LastModified.Unix() <= 1 || rev != "" && strings.HasPrefix(pin.Rev, rev) {
+		return nil
+	}
+	locked := pin.LastModified.UTC().Truncate(24 * time.Hour)
+	if !day.After(locked) {
+		return nil
+	}
+	return refused(h.Name, "mage lock -input=nixpkgs brings the lock up to date; -force deploys the older one",
+		"the server runs nixpkgs of %s, newer than flake.lock's of %s: this would undo its security patches",
+		day.Format("2006-01-02"), locked.Format("2006-01-02"))
+}
+
+// short cuts a hash for a person.
+func short(hash string) string {
+	if len(hash) > 12 {
+		return hash[:12]
+	}
+	return hash
+}

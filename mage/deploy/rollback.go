@@ -1,0 +1,209 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/nixos"
+)
+
+// RollbackOptions are the flags of rollback.
+type RollbackOptions struct {
+	To    int  // generation; 0: the one before the present
+	Force bool // also to a generation whose tree is not known
+	UpdateOptions
+}
+
+// Rollback takes a host back to an earlier generation and the tree it was built
+// from, under the same watchdog as an update. If a run waits there to be
+// confirmed, it is cancelled instead, which is the rollback.
+func (p *Project) Rollback(ctx context.Context, host string, o RollbackOptions) (Result, error) {
+	if err := o.check(); err != nil {
+		return Result{}, usage(err)
+	}
+	h, err := p.host(ctx, host)
+	if err != nil {
+		return Result{}, err
+	}
+	results := p.fleet(ctx, []config.Host{h}, 1, func(ctx context.Context, h config.Host, line *term.Line) Result {
+		b := &rollback{p: p, o: o, host: h, line: line}
+		return b.run(ctx)
+	})
+	return results[0], summary(results)
+}
+
+type rollback struct {
+	p    *Project
+	o    RollbackOptions
+	host config.Host
+	line *term.Line
+}
+
+func (b *rollback) run(ctx context.Context) Result {
+	r := Result{Host: b.host.Name}
+	b.line.Phase("connecting")
+	l, err := b.p.connect(ctx, b.host)
+	if err != nil {
+		r.failed(err)
+		return r
+	}
+	defer func() { l.close() }()
+	l.prepare(ctx)
+	facts, err := l.facts(ctx, nixos.FactsQuery{AgeKey: defaultAgeKey, Manifest: true})
+	if err == nil {
+		err = refuseHost(b.host, facts)
+	}
+	if err != nil {
+		r.failed(err)
+		return r
+	}
+	r.Before, r.After = facts.Generation, facts.Generation
+	if b.ours(facts.Holder) {
+		b.line.Phase("taking up run " + facts.Holder.ID)
+		f := b.follower(l, facts.Holder.ID)
+		end, err := f.follow(ctx)
+		b.conclude(f, end, err, &r)
+		return r
+	}
+	if cancellable(facts.Holder) {
+		b.cancel(ctx, l, facts.Holder, &r)
+		return r
+	}
+	if err := refuseBusy(b.host, facts); err != nil {
+		r.failed(err)
+		return r
+	}
+	b.back(ctx, l, facts, &r)
+	return r
+}
+
+// ours: the same person goes back to the same generation, after a lost connection
+// or Ctrl-C. Cancelling that run would undo what is asked for.
+func (b *rollback) ours(h *nixos.Holder) bool {
+	return h != nil && h.Kind == string(nixos.KindRollback) && h.Who == b.p.Who && h.From == b.p.From &&
+		h.Action == string(b.o.Action) && (b.o.To == 0 || b.o.To == h.Generation)
+}
+
+// cancellable: a run that has switched and is not yet committing.
+func cancellable(h *nixos.Holder) bool {
+	if h == nil {
+		return false
+	}
+	switch h.Status.Phase {
+	case nixos.PhaseSwitching, nixos.PhaseSwitched, nixos.PhaseConfirming:
+		return true
+	}
+	return false
+}
+
+// cancel rejects the run that holds the server and waits until it is undone.
+func (b *rollback) cancel(ctx context.Context, l *link, h *nixos.Holder, r *Result) {
+	b.line.Phase("cancelling run " + h.ID)
+	if _, err := l.ask(ctx, l.shell().Cancel(h.ID)); err != nil {
+		r.failed(l.askFailure("cancel the run "+h.ID, err))
+		return
+	}
+	f := &follower{link: l, id: h.ID, line: b.line, watchOnly: true, confirm: b.o.Confirm, limit: b.o.SwitchTimeout}
+	end, err := f.follow(ctx)
+	switch {
+	case err != nil:
+		r.unsure(f, b.command(), err)
+	case end.Result() == nixos.ResultRolledBack || end.Result() == nixos.ResultRebooted:
+		r.Result = "cancelled"
+	default:
+		r.conclude(b.host.Name, b.command(), end)
+	}
+}
+
+func (b *rollback) command() string { return "mage rollback " + b.host.Name }
+
+// back goes back to the chosen generation.
+func (b *rollback) back(ctx context.Context, l *link, facts nixos.Facts, r *Result) {
+	list, err := l.generations(ctx)
+	if err == nil {
+		var g nixos.Generation
+		if g, err = b.choose(list, facts); err == nil {
+			b.send(ctx, l, facts, g, r)
+			return
+		}
+	}
+	r.failed(err)
+}
+
+// choose picks the generation, and refuses one whose tree is not known: the next
+// nightly upgrade would build the present tree again and undo the rollback.
+func (b *rollback) choose(list []nixos.Generation, facts nixos.Facts) (nixos.Generation, error) {
+	var chosen *nixos.Generation
+	for i := range list {
+		g := &list[i]
+		if b.o.To == 0 && g.Number < facts.Generation || b.o.To != 0 && g.Number == b.o.To {
+			chosen = g
+		}
+	}
+	next := "mage generations " + b.host.Name + " lists them"
+	switch {
+	case chosen == nil && b.o.To == 0:
+		return nixos.Generation{}, refused(b.host.Name, next, "there is no generation before %d", facts.Generation)
+	case chosen == nil:
+		return nixos.Generation{}, refused(b.host.Name, next, "there is no generation %d", b.o.To)
+	case !chosen.Tree && !b.o.Force:
+		return nixos.Generation{}, refused(b.host.Name, "choose another with -to=N, or go back with the system alone: -force",
+			"the tree that generation %d was built from is not kept, so the next nightly upgrade would undo the rollback", chosen.Number)
+	}
+	return *chosen, nil
+}
+
+func (b *rollback) send(ctx context.Context, l *link, facts nixos.Facts, g nixos.Generation, r *Result) {
+	request := nixos.Request{
+		ID:            newID(time.Now()),
+		Kind:          nixos.KindRollback,
+		Action:        b.o.Action,
+		Generation:    g.Number,
+		Digest:        "none",
+		Base:          digestOf(facts),
+		Confirm:       b.o.Confirm,
+		SwitchTimeout: b.o.SwitchTimeout,
+		Who:           b.p.Who,
+		From:          b.p.From,
+		Since:         time.Now(),
+	}
+	if g.Tree {
+		request.Digest, request.Commit, request.Dirty = g.Record.Digest, g.Record.Commit, g.Record.Dirty
+	}
+	b.line.Phase(fmt.Sprintf("going back to generation %d", g.Number))
+	f := b.follower(l, request.ID)
+	end, err := f.begin(ctx, parcel{request: request})
+	f, end, err = f.instead(ctx, end, err, b.ours)
+	b.conclude(f, end, err, r)
+}
+
+func (b *rollback) follower(l *link, id string) *follower {
+	return &follower{link: l, id: id, line: b.line, confirm: b.o.Confirm, limit: b.o.SwitchTimeout, settle: b.o.Settle}
+}
+
+func (b *rollback) conclude(f *follower, end nixos.Status, err error, r *Result) {
+	if err != nil {
+		f.give(r, b.command(), err)
+		return
+	}
+	r.conclude(b.host.Name, b.command(), end)
+	if r.Err == nil {
+		r.Result = "rolled back as asked"
+	}
+}
+
+func (l *link) generations(ctx context.Context) ([]nixos.Generation, error) {
+	out, err := l.ask(ctx, l.shell().Generations())
+	if err != nil {
+		return nil, l.askFailure("list the generations", err)
+	}
+	list, err := nixos.ParseGenerations(bytes.NewReader(out))
+	if err != nil {
+		return nil, &Failure{Host: l.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
+	}
+	return list, nil
+}

@@ -1,0 +1,192 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/vpstest"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func back(to int) RollbackOptions { return RollbackOptions{To: to, UpdateOptions: quick()} }
+
+func TestRollbackTakesTreeAndGenerationTogether(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	f.mustUpdate("web")
+	tree, system := s.TreeDigest(), s.CurrentSystem()
+	f.write("x.nix", "1")
+	f.mustUpdate("web")
+	f.write("x.nix", "2")
+	f.mustUpdate("web")
+	newest := s.CurrentSystem()
+
+	r, err := f.Rollback(t.Context(), "web", back(2))
+
+	require.NoError(t, err, "%s", f.story)
+	assert.Equal(t, 2, r.After)
+	assert.Equal(t, tree, s.TreeDigest())
+	assert.Equal(t, system, s.CurrentSystem())
+	assert.Equal(t, system, s.BootDefault())
+	list, err := f.Generations(t.Context(), "web")
+	require.NoError(t, err)
+	assert.Len(t, list, 4, "the generations after it stay")
+	assert.True(t, list[1].Default)
+
+	r, err = f.Rollback(t.Context(), "web", back(4))
+	require.NoError(t, err)
+	assert.Equal(t, newest, s.CurrentSystem(), "and forth again")
+	assert.Equal(t, 4, r.After)
+}
+
+func TestRollbackRefusesWhatTheNightlyUpgradeWouldUndo(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	f.mustUpdate("web")
+	running := s.CurrentSystem()
+
+	_, err := f.Rollback(t.Context(), "web", back(0))
+	assert.Equal(t, CodeFailed, codeOf(err))
+	assert.ErrorContains(t, err, "nightly upgrade")
+	assert.Equal(t, running, s.CurrentSystem())
+
+	o := back(0)
+	o.Force = true
+	r, err := f.Rollback(t.Context(), "web", o)
+	require.NoError(t, err)
+	assert.Equal(t, 1, r.After)
+}
+
+func TestRollbackNamesMissingGenerations(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.server("web")
+	for _, to := range []int{0, 7} {
+		_, err := f.Rollback(t.Context(), "web", back(to))
+		assert.Equal(t, CodeFailed, codeOf(err))
+		assert.ErrorContains(t, err, "there is no generation")
+	}
+}
+
+func TestRollbackCancelsARunThatWaits(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	cancelled := make(chan error, 1)
+	s := f.server("web", vpstest.WithHook(func(_ *vpstest.Server, c vpstest.Call) {
+		if isConfirmTimer(c) {
+			go func() {
+				_, err := f.Rollback(t.Context(), "web", back(0))
+				cancelled <- err
+			}()
+		}
+	}))
+	was := s.CurrentSystem()
+	o := quick()
+	o.Settle = 10 * time.Second
+
+	_, err := f.update("web", o)
+
+	assert.Equal(t, CodeRolledBack, codeOf(err), "%v", err)
+	assert.NoError(t, <-cancelled)
+	assert.Equal(t, was, s.CurrentSystem())
+}
+
+// Ctrl-C during a rollback and the same command again: it must not cancel the
+// rollback that is wanted.
+func TestInterruptedRollbackIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var armed atomic.Bool
+	s := f.server("web", vpstest.WithHook(func(_ *vpstest.Server, c vpstest.Call) {
+		if armed.Load() && isConfirmTimer(c) {
+			cancel(errors.New("ctrl-c"))
+		}
+	}))
+	f.mustUpdate("web")
+	was := s.CurrentSystem()
+	f.write("x.nix", "1")
+	f.mustUpdate("web")
+	armed.Store(true)
+	o := back(2)
+	o.Settle = time.Second
+
+	_, err := f.Rollback(ctx, "web", o)
+	assert.Equal(t, CodeUnknown, codeOf(err), "%v", err)
+
+	r, err := f.Rollback(t.Context(), "web", o)
+	require.NoError(t, err, "%s", f.story)
+	assert.Equal(t, "rolled back as asked", r.Result)
+	assert.Contains(t, f.story.String(), "taking up run")
+	assert.Equal(t, was, s.CurrentSystem())
+	assert.Equal(t, was, s.BootDefault())
+}
+
+// A second person is told who holds the server, and nothing of the first run is
+// lost.
+func TestSecondPersonIsToldWhoHoldsTheServer(t *testing.T) {
+	t.Parallel()
+	f, other := newFixture(t), newFixture(t)
+	second := make(chan error, 1)
+	f.server("web", vpstest.WithHook(func(_ *vpstest.Server, c vpstest.Call) {
+		if c.Program == "nixos-rebuild" && c.Args[0] == "build" {
+			_, err := other.update("web", quick())
+			second <- err
+		}
+	}))
+	other.hosts["web"], other.order = f.hosts["web"], f.order
+	other.Who, other.From = "bob", "desk"
+
+	f.mustUpdate("web")
+
+	err := <-second
+	assert.Equal(t, CodeBusy, codeOf(err), "%v", err)
+	assert.ErrorContains(t, err, "alice from laptop")
+}
+
+// The new configuration moves sshd to the port that vps.yaml declares: the
+// update finds the server where it was, and confirms where it will be.
+func TestPortChangeIsFoundAndConfirmed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	f.mustUpdate("web")
+	f.behave(vpstest.System{Port: s.SparePort()})
+	change("web", func(h *config.Host) { h.Port = s.SparePort() })(f, s)
+
+	r := f.mustUpdate("web")
+
+	assert.Equal(t, "updated", r.Result)
+	assert.Contains(t, f.story.String(), "where it answered last")
+	assert.Equal(t, "nothing to do", f.mustUpdate("web").Result)
+}
+
+func TestStatusAndDiffTellTheDifference(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	f.mustUpdate("web")
+
+	list, err := f.Status(t.Context(), "web", 8)
+	require.NoError(t, err)
+	assert.Equal(t, "as committed", list[0].Running())
+	d, err := f.Diff(t.Context(), "web")
+	require.NoError(t, err)
+	assert.True(t, d.Empty(), "%s", d)
+
+	f.write("x.nix", "1")
+	require.NoError(t, s.WriteFile("/etc/nixos/by-hand.nix", "2"))
+	d, err = f.Diff(t.Context(), "web")
+	require.NoError(t, err)
+	assert.Equal(t, "+ x.nix\n- by-hand.nix", sorted(d.String()))
+	list, err = f.Status(t.Context(), "web", 8)
+	require.NoError(t, err)
+	assert.Equal(t, "/etc/nixos changed by hand", list[0].Running())
+}

@@ -1,0 +1,103 @@
+package deploy
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/tree"
+)
+
+// newID names a run: sorted by time, and never the same twice.
+func newID(now time.Time) string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // crypto/rand never fails
+	return now.UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(b[:])
+}
+
+// parcel is what a run is made of, before it is one archive.
+type parcel struct {
+	request nixos.Request
+	tree    *tree.Tree
+	diff    tree.Difference
+	secrets []string
+}
+
+// pack makes the one archive that is sent, whatever the number of files.
+func (c parcel) pack() ([]byte, error) {
+	request, err := c.request.Encode()
+	if err != nil {
+		return nil, err
+	}
+	a := tree.NewArchive()
+	a.Add("request", 0o600, request)
+	a.Add("supervisor.sh", 0o700, nixos.Supervisor())
+	a.Add("delete", 0o600, lines(c.deleted()))
+	a.Add("secrets", 0o600, lines(c.secrets))
+	if c.tree != nil {
+		a.AddTree("tree", c.tree, c.diff.Upload())
+	}
+	return a.Bytes()
+}
+
+// deleted lists what must go from the staged copy before the archive is laid
+// over it: a file that became a link is not written through.
+func (c parcel) deleted() []string {
+	var paths []string
+	for _, e := range c.diff.Removed {
+		paths = append(paths, e.Path)
+	}
+	for _, e := range c.diff.Changed {
+		paths = append(paths, e.Path)
+	}
+	return paths
+}
+
+func lines(list []string) []byte {
+	if len(list) == 0 {
+		return nil
+	}
+	return []byte(strings.Join(list, "\n") + "\n")
+}
+
+// start sends a parcel and starts its run. When it fails before the server said
+// that the run started, the caller cannot tell whether it did: see follow.
+func (l *link) start(ctx context.Context, c parcel) error {
+	data, err := c.pack()
+	if err != nil {
+		return usage(err)
+	}
+	upload, sum := ".vps-upload-"+c.request.ID, sha256.Sum256(data)
+	starter := l.hold(ctx, l.shell().Start(c.request.ID, upload, hex.EncodeToString(sum[:])))
+	defer starter.drop()
+	if err := l.upload(ctx, upload, data); err != nil {
+		return l.askFailure("send the tree", err)
+	}
+	out, err := starter.ask(ctx)
+	if err != nil {
+		// Whether it started is open.
+		return fmt.Errorf("start the run: %w", err)
+	}
+	if err := nixos.ParseStart(out); err != nil {
+		return &Failure{Host: l.host.Name, Code: CodeFailed, Err: fmt.Errorf("start the run: %w", err), Now: asItWas}
+	}
+	return nil
+}
+
+func (l *link) upload(ctx context.Context, path string, data []byte) error {
+	ctx, cancel := within(ctx, l.p.bounds.sendWithin(len(data)), "take the archive")
+	defer cancel()
+	return l.client.Upload(ctx, path, 0o600, data)
+}
+
+// forget makes sure that a run whose start was cut off never starts. It fails,
+// with false, when the run is there: then it can be followed.
+func (l *link) forget(ctx context.Context, id string) bool {
+	out, err := l.ask(ctx, l.shell().Forget(id))
+	return err == nil && nixos.Forgotten(out)
+}

@@ -1,0 +1,392 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/tree"
+	"github.com/dagadbm/vps/mage/vpstest"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestUpdateDeploysTheTreeAndItsSystemTogether(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	before := s.CurrentSystem()
+
+	r := f.mustUpdate("web")
+
+	assert.Equal(t, "updated", r.Result)
+	assert.Equal(t, 1, r.Before)
+	assert.Equal(t, 2, r.After)
+	assert.NotEqual(t, before, s.CurrentSystem())
+	assert.Equal(t, s.CurrentSystem(), s.BootDefault(), "what runs is what boots")
+	want, err := tree.Collect(t.Context(), f.Dir)
+	require.NoError(t, err)
+	facts := factsOf(t, f, "web")
+	assert.Equal(t, want.Manifest().Digest(), digestOf(facts))
+	assert.Equal(t, want.Manifest().Digest(), facts.Record.Digest)
+	assert.Nil(t, facts.Holder, "nobody holds the server afterwards")
+	left, err := filepath.Glob(s.Path("etc/.nixos-vps-*"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
+func TestSecondUpdateHasNothingToDo(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	f.mustUpdate("web")
+	runs := runCount(t, s)
+
+	r := f.mustUpdate("web")
+
+	assert.Equal(t, "nothing to do", r.Result)
+	assert.Equal(t, runs, runCount(t, s), "no run was started")
+}
+
+func runCount(t *testing.T, s *vpstest.Server) int {
+	t.Helper()
+	list, err := os.ReadDir(s.Path("var/lib/vps/runs"))
+	require.NoError(t, err)
+	return len(list)
+}
+
+func TestUpdateChangesDeletesAndMakesExecutable(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	f.write("a file", "1")
+	f.write("dir/gone.nix", "x")
+	f.write("dir/below/further/gone.nix", "x")
+	f.write("script.sh", "#!/bin/sh\n")
+	f.mustUpdate("web")
+
+	f.write("a file", "2")
+	require.NoError(t, os.RemoveAll(filepath.Join(f.Dir, "nix/dir")))
+	require.NoError(t, os.Chmod(filepath.Join(f.Dir, "nix/script.sh"), 0o755))
+	require.NoError(t, os.Symlink("a file", filepath.Join(f.Dir, "nix/link")))
+	f.mustUpdate("web")
+
+	text, err := os.ReadFile(s.Path("etc/nixos/link"))
+	require.NoError(t, err)
+	assert.Equal(t, "2", string(text))
+	assert.NoDirExists(t, s.Path("etc/nixos/dir"))
+	info, err := os.Stat(s.Path("etc/nixos/script.sh"))
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o755), info.Mode().Perm())
+}
+
+func TestForeignFilesAreKeptAside(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web", vpstest.WithTree(map[string]string{"flake.nix": "{}", "configuration.nix": "mine"}))
+
+	r := f.mustUpdate("web")
+
+	require.NotEmpty(t, r.Kept)
+	text, err := os.ReadFile(s.Path(filepath.Join(r.Kept, "configuration.nix")))
+	require.NoError(t, err)
+	assert.Equal(t, "mine", string(text))
+	assert.NoFileExists(t, s.Path("etc/nixos/configuration.nix"))
+}
+
+// A new system that is not well must leave the server as it was: running, boot
+// default, tree, and nothing staged.
+func TestBadSystemsAreRolledBack(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		system vpstest.System
+		says   string
+		code   Code
+	}{
+		{"build fails", vpstest.System{BuildFails: "syntax error"}, "the build failed", CodeFailed},
+		{"switch fails", vpstest.System{Exit: 2}, "failed", CodeRolledBack},
+		{"stops sshd", vpstest.System{SSH: vpstest.SSHStopped}, "nobody confirmed", CodeRolledBack},
+		{"drops the network", vpstest.System{SSH: vpstest.SSHDropped}, "nobody confirmed", CodeRolledBack},
+		{"denies the login", vpstest.System{SSH: vpstest.SSHDenied}, "no new login on port", CodeRolledBack},
+		{"a unit fails", vpstest.System{Exit: 4, Units: []vpstest.Unit{{Name: "web.service"}}}, "web.service", CodeRolledBack},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			s := f.server("web")
+			f.mustUpdate("web")
+			was, before := factsOf(t, f, "web"), s.BootDefault()
+
+			f.behave(c.system)
+			o := quick()
+			o.Confirm = 4 * time.Second
+			_, err := f.update("web", o)
+
+			require.Error(t, err)
+			assert.Equal(t, c.code, codeOf(err), "%v\n%s", err, f.story)
+			assert.ErrorContains(t, err, c.says)
+			is := factsOf(t, f, "web")
+			assert.Equal(t, was.Current, is.Current, "the running system")
+			assert.Equal(t, digestOf(was), digestOf(is), "/etc/nixos")
+			assert.Equal(t, was.Generation, is.Generation)
+			assert.Equal(t, before, s.BootDefault())
+		})
+	}
+}
+
+func TestHangingSwitchIsEnded(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	was := s.CurrentSystem()
+	f.behave(vpstest.System{Hang: vpstest.Forever})
+	o := quick()
+	o.SwitchTimeout = time.Second
+
+	_, err := f.update("web", o)
+
+	assert.Equal(t, CodeRolledBack, codeOf(err), "%v", err)
+	assert.ErrorContains(t, err, "did not end within")
+	assert.Equal(t, was, s.CurrentSystem())
+}
+
+func TestKilledSupervisorIsRolledBackByTheWatchdog(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	killed := false
+	s := f.server("web", vpstest.WithHook(func(s *vpstest.Server, c vpstest.Call) {
+		if c.Program == "systemd-run" && !killed && isConfirmTimer(c) {
+			killed = true
+			go s.KillSupervisor()
+		}
+	}))
+	was := s.CurrentSystem()
+	o := quick()
+	o.Confirm = 3 * time.Second
+	o.Settle = 2 * time.Second
+
+	_, err := f.update("web", o)
+
+	assert.Equal(t, CodeRolledBack, codeOf(err), "%v\n%s", err, f.story)
+	assert.Equal(t, was, s.CurrentSystem())
+}
+
+// The supervisor dies when all of the commit is done but its end is not told: what
+// is committed must not be undone, and the client must learn of it.
+func TestKilledSupervisorAfterTheCommitIsStillCommitted(t *testing.T) {
+	t.Parallel()
+	for _, last := range []string{"mv", "cat"} { // makes the end; tells it
+		t.Run(last, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			var armed atomic.Bool
+			s := f.server("web", vpstest.WithTrace(last), vpstest.WithHook(func(s *vpstest.Server, c vpstest.Call) {
+				n := slices.IndexFunc(c.Args, func(a string) bool { return strings.HasSuffix(a, "/ended") })
+				if c.Program == last && n >= 0 && armed.CompareAndSwap(true, false) {
+					s.KillSupervisor()
+				}
+			}))
+			f.mustUpdate("web")
+			was := standingOf(s)
+			f.write("x.nix", "1")
+			armed.Store(true)
+			o := quick()
+			o.Confirm, o.SwitchTimeout = 3*time.Second, 3*time.Second
+
+			r, err := f.update("web", o)
+
+			require.NoError(t, err, "%s", f.story)
+			assert.Equal(t, "updated", r.Result)
+			require.True(t, s.WaitIdle(idle))
+			is := standingOf(s)
+			assert.NotEqual(t, was.Tree, is.Tree)
+			assert.Equal(t, is.Boots, is.Running)
+			assert.Equal(t, "nothing to do", f.mustUpdate("web").Result)
+		})
+	}
+}
+
+// The supervisor dies between the renames with which it exchanges the trees: what
+// was replaced, somebody else's files here, is still kept aside.
+func TestKilledSupervisorKeepsForeignFiles(t *testing.T) {
+	t.Parallel()
+	for rename := 1; rename <= 3; rename++ {
+		t.Run(fmt.Sprint(rename), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			var seen atomic.Int32
+			s := f.server("web", vpstest.WithTree(map[string]string{"flake.nix": "{}", "mine.nix": "mine"}),
+				vpstest.WithTrace("mv"), vpstest.WithHook(func(s *vpstest.Server, c vpstest.Call) {
+					if c.Program != "mv" || !strings.Contains(c.String(), "/.nixos-vps-") || c.Args[0] == "--exchange" {
+						return
+					}
+					if int(seen.Add(1)) == rename {
+						s.KillSupervisor()
+					}
+				}))
+			o := quick()
+			o.Confirm, o.SwitchTimeout = 3*time.Second, 3*time.Second
+
+			r, err := f.update("web", o)
+
+			require.NoError(t, err, "%s", f.story)
+			require.True(t, s.WaitIdle(idle))
+			t.Logf("%d renames; none where mv can exchange", seen.Load())
+			assert.Equal(t, "mine", s.ReadFile(filepath.Join(r.Kept, "mine.nix")))
+			left, err := filepath.Glob(s.Path("etc/.nixos-vps-*"))
+			require.NoError(t, err)
+			assert.Empty(t, left)
+		})
+	}
+}
+
+func isConfirmTimer(c vpstest.Call) bool {
+	for _, a := range c.Args {
+		if len(a) > len("--unit=vps-confirm-") && a[:len("--unit=vps-confirm-")] == "--unit=vps-confirm-" {
+			return true
+		}
+	}
+	return false
+}
+
+func TestInterruptedUpdateIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	f.server("web", vpstest.WithHook(func(_ *vpstest.Server, c vpstest.Call) {
+		if c.Program == "nixos-rebuild" {
+			cancel(errors.New("ctrl-c"))
+		}
+	}))
+	f.behave(vpstest.System{BuildTime: time.Second})
+
+	_, err := f.Update(ctx, "web", quick())
+	assert.Equal(t, CodeUnknown, codeOf(err), "%v", err)
+	var fail *Failure
+	require.ErrorAs(t, err, &fail)
+	assert.Contains(t, fail.Now, "goes on")
+
+	r := f.mustUpdate("web")
+	assert.Equal(t, "updated", r.Result)
+	assert.Contains(t, f.story.String(), "taking up run")
+}
+
+// The run of a client that was killed begins after the next run of the same person
+// has looked who holds the server: that one takes it up, and is not told that the
+// server is busy with itself.
+func TestUpdateTakesUpARunThatOvertookIt(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var looked atomic.Bool
+	looked.Store(true)
+	var once sync.Once
+	building := make(chan struct{})
+	ended := make(chan error, 1)
+	f.server("web", vpstest.WithHook(func(_ *vpstest.Server, c vpstest.Call) {
+		// Between what the second has seen and its start, the first starts and builds.
+		if c.Program == "systemd-run" && strings.Contains(c.String(), "vps-run-") && looked.CompareAndSwap(true, false) {
+			go func() {
+				_, err := f.update("web", quick())
+				ended <- err
+			}()
+			<-building
+		}
+		if c.Program == "nixos-rebuild" {
+			once.Do(func() { close(building) })
+		}
+	}))
+	f.behave(vpstest.System{BuildTime: time.Second})
+
+	r := f.mustUpdate("web")
+
+	assert.Equal(t, "updated", r.Result)
+	assert.NoError(t, <-ended)
+	assert.Contains(t, f.story.String(), "taking up run")
+}
+
+func TestActionsGoAsFarAsTheySay(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		action             nixos.Action
+		runs, boots, trees bool // the new ones
+	}{
+		{nixos.ActionBuild, false, false, false},
+		{nixos.ActionDry, false, false, false},
+		{nixos.ActionTest, true, false, false},
+		{nixos.ActionBoot, false, true, true},
+		{nixos.ActionSwitch, true, true, true},
+	} {
+		t.Run(string(c.action), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			s := f.server("web")
+			running, boots, was := s.CurrentSystem(), s.BootDefault(), digestOf(factsOf(t, f, "web"))
+			o := quick()
+			o.Action = c.action
+
+			_, err := f.update("web", o)
+
+			require.NoError(t, err, "%s", f.story)
+			assert.Equal(t, c.runs, running != s.CurrentSystem(), "running system")
+			assert.Equal(t, c.boots, boots != s.BootDefault(), "boot default")
+			assert.Equal(t, c.trees, was != digestOf(factsOf(t, f, "web")), "/etc/nixos")
+		})
+	}
+}
+
+func TestSeveralHostsDoNotStopEachOther(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.server("a")
+	down := f.server("b")
+	f.server("c")
+	require.NoError(t, down.Close())
+
+	results, err := f.Update(t.Context(), "all", quick())
+
+	require.Len(t, results, 3)
+	assert.Equal(t, "updated", results[0].Result)
+	assert.Equal(t, "unreachable", results[1].Result)
+	assert.Equal(t, "updated", results[2].Result)
+	assert.Equal(t, int(CodeUnreachable), ExitStatus(err))
+}
+
+// A power cut in the middle of the switch takes lines of the run's status with it
+// that the client has seen. What the server decides afterwards must reach it.
+func TestPowerCutDuringTheSwitchIsToldToItsClient(t *testing.T) {
+	t.Parallel()
+	for name, loss := range map[string]vpstest.Loss{"forgotten": vpstest.Forgotten, "emptied": vpstest.Emptied} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			var armed atomic.Bool
+			s := f.server("web", vpstest.WithPowerCuts(), vpstest.WithHook(func(s *vpstest.Server, c vpstest.Call) {
+				if c.Program == "switch-to-configuration" && slices.Contains(c.Args, "test") && armed.CompareAndSwap(true, false) {
+					if err := s.PowerCut(loss); err != nil {
+						panic(err)
+					}
+				}
+			}))
+			f.mustUpdate("web")
+			was := standingOf(s)
+			f.write("x.nix", "1")
+			armed.Store(true)
+
+			_, err := f.update("web", quick())
+
+			assert.Equal(t, CodeRolledBack, codeOf(err), "%v\n%s", err, f.story)
+			assert.Equal(t, was, standingOf(s))
+			f.mustUpdate("web")
+		})
+	}
+}
