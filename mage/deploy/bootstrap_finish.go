@@ -1,0 +1,98 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/term"
+)
+
+// finish makes the installed system one like any other of ours: pinned, updated,
+// its store small.
+func (b *bootstrap) finish(ctx context.Context) (*Installed, error) {
+	defer b.installed.close()
+	h := b.installed.host
+	if h.User != b.host.User {
+		b.p.UI.Warn("%s: the new system lets %s in, not %s; write user: %s in vps.yaml", h.Name, h.User, b.host.User, h.User)
+	}
+	pinned, pinErr := b.pin(h)
+	result, err := b.update(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	b.optimise(ctx)
+	done := &Installed{Host: h.Name, Login: login(h), Output: b.record.Output, Generation: result.After,
+		HostKey: fingerprint(h.HostKey), Pinned: pinned, Log: b.log}
+	if pinErr != nil {
+		return done, &Failure{Host: h.Name, Code: CodeFailed, Err: pinErr, Now: "the server is installed and up to date; its host key is not written down",
+			Next: "mend that, then run: " + b.command() + " (it wipes nothing)"}
+	}
+	b.forget()
+	return done, nil
+}
+
+// update is the first update: it brings the tree, the record and the watchdog's
+// unit, which the installer knows nothing of.
+func (b *bootstrap) update(ctx context.Context, h config.Host) (Result, error) {
+	results := b.p.fleet(ctx, []config.Host{h}, 1, func(ctx context.Context, h config.Host, line *term.Line) Result {
+		u := &update{p: b.p, pre: b.pre, o: DefaultUpdate(), host: h, line: line}
+		return u.run(ctx)
+	})
+	err := summary(results)
+	var f *Failure
+	if errors.As(err, &f) {
+		err = &Failure{Host: f.Host, Code: f.Code, Err: fmt.Errorf("first update: %w", f.Err),
+			Now: "NixOS is installed and answers; " + f.Now, Next: f.Hint() + "; " + b.command() + " goes on from here and wipes nothing"}
+	}
+	return results[0], err
+}
+
+// optimise saves space. A server is no worse without it.
+func (b *bootstrap) optimise(ctx context.Context) {
+	ctx, cancel := b.limits.within(ctx, limitOptimise)
+	defer cancel()
+	progress := b.p.UI.Progress(b.host.Name)
+	defer progress.Close()
+	line := progress.Host(b.host.Name)
+	line.Phase("optimising the store")
+	_, err := b.installed.askLong(ctx, b.installed.shell().Optimise())
+	line.Done("store optimised", err)
+	if err != nil {
+		b.p.UI.Warn("%s: the store was not optimised, which only costs space: %v", b.host.Name, err)
+	}
+}
+
+// login is the command with which any ssh logs in.
+func login(h config.Host) string {
+	words := []string{"ssh", "-p", fmt.Sprint(h.Port)}
+	if len(h.Identities) > 0 {
+		words = append(words, "-i", h.Identities[0])
+	}
+	if len(h.Jumps) > 0 {
+		var jumps []string
+		for _, j := range h.Jumps {
+			jumps = append(jumps, fmt.Sprintf("%s@%s", j.User, j.Endpoint()))
+		}
+		words = append(words, "-J", strings.Join(jumps, ","))
+	}
+	return strings.Join(append(words, h.User+"@"+h.Address), " ")
+}
+
+// Rows are the summary for a person.
+func (i *Installed) Rows() [][]string {
+	rows := [][]string{
+		{"host", i.Host},
+		{"system", fmt.Sprintf("NixOS %s, generation %d", i.Output, i.Generation)},
+		{"log in", i.Login},
+		{"host key", i.HostKey + ", pinned in " + i.Pinned},
+		{"look", "mage status " + i.Host},
+		{"undo", "the system before is wiped; mage bootstrap " + i.Host + " installs anew, mage rollback " + i.Host + " undoes later updates"},
+	}
+	if i.Log != "" {
+		rows = append(rows, []string{"log", i.Log})
+	}
+	return rows
+}

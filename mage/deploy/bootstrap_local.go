@@ -1,0 +1,146 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dagadbm/vps/mage/docker"
+	"github.com/dagadbm/vps/mage/secrets"
+	"golang.org/x/crypto/ssh"
+)
+
+// checkProject checks what would be installed, before anything is asked of
+// anybody else.
+func (b *bootstrap) checkProject(ctx context.Context) (err error) {
+	if b.pre, err = b.p.prepare(ctx); err != nil {
+		return err
+	}
+	for _, w := range b.pre.warning {
+		b.p.UI.Warn("%s", w)
+	}
+	b.ids = b.pre.ids
+	for _, check := range []func(context.Context) error{b.checkLock, b.checkKey, b.checkDeclared, b.checkLogin} {
+		if err := check(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bootstrap) checkLock(context.Context) error {
+	if b.pre.lock == nil {
+		return &Failure{Code: CodeUsage, Now: "nothing was changed", Next: "run: mage lock",
+			Err: errors.New("nix/flake.lock is missing: it pins the installer and all that is installed")}
+	}
+	return nil
+}
+
+// checkKey: the key that the server gets opens secrets.yaml, .sops.yaml names
+// it, and nix/ looks for it where it is put.
+func (b *bootstrap) checkKey(ctx context.Context) error {
+	if _, err := secrets.Verify(ctx, b.p.Dir, b.ids); err != nil {
+		return usage(err)
+	}
+	if path := b.pre.ageKeyPath(); path != defaultAgeKey {
+		return usage(fmt.Errorf("nix/ wants the age key at %q, and bootstrap puts it at %q", path, defaultAgeKey))
+	}
+	return nil
+}
+
+// checkDeclared: a declared secret that is not in secrets.yaml fails the very
+// first start of the new system.
+func (b *bootstrap) checkDeclared(context.Context) error {
+	return b.p.refuseMissing("", b.pre.flake.Secrets)
+}
+
+const loginSecret = "ssh-public-key"
+
+// checkLogin: the new system lets in only who is named in the secret
+// ssh-public-key. If that is nobody here, the server would be out of reach.
+func (b *bootstrap) checkLogin(ctx context.Context) error {
+	if !slices.Contains(b.pre.report.Names, loginSecret) {
+		b.p.UI.Warn("%s has no %s: whether you can log in to the new system is up to nix/", secretsPath, loginSecret)
+		return nil
+	}
+	text, err := secrets.Get(b.p.Dir, b.ids, loginSecret)
+	if err != nil {
+		return usage(err)
+	}
+	mine, sealed, err := b.p.Dialer.PublicKeys(ctx, target(b.host))
+	if err != nil {
+		return connectFailure(b.host.Name, err)
+	}
+	if sealed || canUse(text, mine) {
+		return nil
+	}
+	return &Failure{Code: CodeUsage, Now: "nothing was changed",
+		Err:  fmt.Errorf("none of the SSH keys of this machine is in the secret %s, so the new system would lock you out", loginSecret),
+		Next: "add your public key: mage secrets:set " + loginSecret + " -file=~/.ssh/id_ed25519.pub"}
+}
+
+// canUse says whether one of the keys in a text like authorized_keys is mine.
+func canUse(text string, mine []ssh.PublicKey) bool {
+	for line := range strings.Lines(text) {
+		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err != nil {
+			continue
+		}
+		if slices.ContainsFunc(mine, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), key.Marshal()) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkEngine asks whether the container engine answers.
+func (b *bootstrap) checkEngine(ctx context.Context) error {
+	if err := b.engine.Ping(ctx); err != nil {
+		return &Failure{Code: CodeFailed, Err: err, Now: "nothing was changed"}
+	}
+	return nil
+}
+
+// stopLeftovers ends what a killed client left running. Its install key and
+// phase are in the record.
+func (b *bootstrap) stopLeftovers(ctx context.Context) error {
+	left, err := b.engine.FindByLabel(ctx, docker.LabelHost, b.host.Name)
+	if err != nil {
+		return &Failure{Host: b.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
+	}
+	for _, c := range left {
+		b.p.UI.Info("stopping %s, which an earlier bootstrap left running", c.Name)
+		if err := b.engine.Stop(ctx, c.ID, 10*time.Second); err != nil {
+			return &Failure{Host: b.host.Name, Code: CodeFailed, Err: err,
+				Now: "an installer may still be at work on the server", Next: "stop the container, then run: " + b.command()}
+		}
+	}
+	return nil
+}
+
+// getImage makes sure that the engine has the image.
+func (b *bootstrap) getImage(ctx context.Context) error {
+	image := b.p.Config.Install.Image
+	ok, err := b.engine.HasImage(ctx, image)
+	if ok {
+		return nil
+	}
+	if err == nil {
+		progress := b.p.UI.Progress(b.host.Name)
+		defer progress.Close()
+		line := progress.Host(b.host.Name)
+		line.Phase("downloading " + image)
+		ctx, cancel := b.limits.within(ctx, limitImage)
+		defer cancel()
+		err = b.engine.Pull(ctx, image, line)
+		line.Done("", err)
+	}
+	if err != nil {
+		return &Failure{Host: b.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+
+	"github.com/dagadbm/vps/mage/nixos"
+)
+
+// installedPhase is what a record says once the container has done its part.
+var installedPhase = nixos.InstallerDone.String()
+
+// resume finds out whether an earlier run got as far as the new system, which
+// proves itself by the host key that was made for it. Then nothing is wiped.
+func (b *bootstrap) resume(ctx context.Context) error {
+	if b.record == nil {
+		return nil
+	}
+	b.p.UI.Info("%s: an install of %s got as far as: %s", b.host.Name, b.record.Since.Local().Format("2006-01-02 15:04"), b.record.Phase)
+	if !b.record.phase().Installed() {
+		// It may have got further than it could say.
+		if l, err := b.arrival().once(ctx); err == nil {
+			b.installed = l
+		}
+		return nil
+	}
+	l, err := b.waiting(ctx, "waiting for the system that was installed")
+	switch {
+	case err == nil:
+		b.installed = l
+		return nil
+	case errors.Is(err, errStays):
+		b.p.UI.Warn("%s: %v", b.host.Name, err)
+		return b.restart(ctx)
+	}
+	return b.arrivalFailure(err)
+}
+
+// restart orders the reboot that a killed installer did not come to: the new
+// system is complete on the disk, and the server still runs the installer. On any
+// other system nothing is done here: what becomes of it is asked.
+func (b *bootstrap) restart(ctx context.Context) error {
+	if err := b.look(ctx); err != nil {
+		return err
+	}
+	defer b.link.close()
+	if !b.facts.Installer {
+		return nil
+	}
+	b.p.UI.Info("%s: the new system is installed, and the installer still runs: restarting the server", b.host.Name)
+	if _, err := b.link.ask(ctx, b.link.shell().Reboot()); err != nil {
+		return b.link.askFailure("restart the server", err)
+	}
+	l, err := b.waiting(ctx, "waiting for the system that was installed")
+	if err != nil {
+		return b.arrivalFailure(err)
+	}
+	b.installed = l
+	return nil
+}
