@@ -1,0 +1,121 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/remote"
+	"github.com/dagadbm/vps/mage/secrets"
+	"github.com/dagadbm/vps/mage/tree"
+)
+
+// Finding is one thing that was checked.
+type Finding = secrets.Finding
+
+// CheckOptions are the flags of check.
+type CheckOptions struct {
+	Host    string // also look at this host; "" looks at this machine only
+	Offline bool   // start no container
+}
+
+// Check looks at everything that can be known before something is changed: the
+// project in dir, this machine, Nix's own opinion of nix/, and, if one is named,
+// a host. What does not depend on one another is looked at side by side; the
+// findings come in the same order always.
+func Check(ctx context.Context, dir string, ui *term.UI, o CheckOptions) []Finding {
+	p, err := Open(dir, ui)
+	if err != nil {
+		p = withoutConfig(dir, ui)
+	}
+	return p.check(ctx, err, o)
+}
+
+// withoutConfig is the project as it is without its vps.yaml.
+func withoutConfig(dir string, ui *term.UI) *Project {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	p := &Project{Dir: dir, Config: config.Default(), UI: ui, Who: "unknown", From: "unknown"}
+	p.Dialer = &remote.Dialer{Prompter: prompter{ui}}
+	return p
+}
+
+// Check is the function of that name for a project that was opened already.
+func (p *Project) Check(ctx context.Context, o CheckOptions) []Finding { return p.check(ctx, nil, o) }
+
+func (p *Project) check(ctx context.Context, unread error, o CheckOptions) []Finding {
+	c := &checker{p: p, o: o, unread: unread}
+	c.tree = sync.OnceValues(func() (*tree.Tree, error) { return tree.Collect(ctx, p.Dir) })
+	c.flake = sync.OnceValues(func() (*nixos.FlakeFacts, error) {
+		return nixos.ReadFlake(ctx, filepath.Join(p.Dir, "nix"), nil)
+	})
+	c.prepared = sync.OnceValues(func() (*prepared, error) { return p.prepare(ctx) })
+	// In the order in which they are best put right: a key to log in with is among
+	// the secrets, and what was put right is committed.
+	groups := []func(context.Context) findings{
+		c.tools, c.config, c.files, c.lock, c.logins, c.secrets, c.git, c.container, c.host,
+	}
+	found := make([]findings, len(groups))
+	var wg sync.WaitGroup
+	for i, group := range groups {
+		wg.Go(func() { found[i] = group(ctx) })
+	}
+	wg.Wait()
+	return slices.Concat(found...)
+}
+
+// checker is one call of Check.
+type checker struct {
+	p        *Project
+	o        CheckOptions
+	unread   error // why vps.yaml is not understood
+	tree     func() (*tree.Tree, error)
+	flake    func() (*nixos.FlakeFacts, error)
+	prepared func() (*prepared, error)
+}
+
+// findings are those of one group.
+type findings []Finding
+
+func (l *findings) pass(name, format string, args ...any) {
+	*l = append(*l, Finding{Name: name, Status: secrets.Pass, Detail: fmt.Sprintf(format, args...)})
+}
+
+func (l *findings) skip(name, format string, args ...any) {
+	*l = append(*l, Finding{Name: name, Status: secrets.Skipped, Detail: fmt.Sprintf(format, args...)})
+}
+
+func (l *findings) fail(name, remedy, format string, args ...any) {
+	*l = append(*l, Finding{Name: name, Status: secrets.Fail, Detail: oneLine(fmt.Sprintf(format, args...)), Remedy: remedy})
+}
+
+// oneLine makes one line of the several that joined errors have.
+func oneLine(text string) string { return strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ") }
+
+// err is the finding of an error: what it wraps is told without the host's name,
+// which the finding has already.
+func (l *findings) err(name string, err error, remedy string) {
+	var f *Failure
+	text := err
+	if errors.As(err, &f) {
+		text = f.Err
+	}
+	l.fail(name, hintOr(err, remedy), "%v", text)
+}
+
+// verdict is a pass, or the error.
+func (l *findings) verdict(name string, err error, remedy, format string, args ...any) {
+	if err != nil {
+		l.err(name, err, remedy)
+		return
+	}
+	l.pass(name, format, args...)
+}

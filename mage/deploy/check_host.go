@@ -1,0 +1,234 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/remote"
+)
+
+const (
+	minFreeBoot = 64 << 20 // one more kernel with its initrd
+	maxSkew     = time.Minute
+	certMargin  = 14 * 24 * time.Hour // a renewal that works happens 30 days before
+)
+
+// host looks at a server for everything that an update, or a bootstrap, would
+// refuse.
+func (c *checker) host(ctx context.Context) (l findings) {
+	switch {
+	case c.o.Host == "":
+		return nil
+	case c.unread != nil:
+		l.skip(c.o.Host, "vps.yaml is not understood")
+		return l
+	}
+	h, err := c.p.host(ctx, c.o.Host)
+	if err != nil {
+		l.err(c.o.Host, err, "name a host of vps.yaml")
+		return l
+	}
+	look := &hostCheck{checker: c, h: h}
+	look.run(ctx)
+	for _, f := range look.findings {
+		f.Name = h.Name + ": " + f.Name
+		l = append(l, f)
+	}
+	return l
+}
+
+// hostCheck looks at one host.
+type hostCheck struct {
+	*checker
+	findings
+	h    config.Host
+	link *link
+}
+
+func (c *hostCheck) run(ctx context.Context) {
+	if !c.reach(ctx) {
+		return
+	}
+	defer c.link.close()
+	began := time.Now()
+	keyFile := defaultAgeKey
+	if flake, err := c.flake(); err == nil && flake.AgeKeyFile != "" {
+		keyFile = flake.AgeKeyFile
+	}
+	facts, err := c.link.facts(ctx, nixos.FactsQuery{AgeKey: keyFile, Manifest: true, Units: true})
+	if err != nil {
+		c.err("facts", err, "log in and look whether its shell works")
+		return
+	}
+	c.clock(facts.Time, began, time.Now())
+	c.verdict("architecture", refuseArch(c.h, facts), "", "%s (%s)", systems[facts.Arch], facts.Arch)
+	fresh := c.fresh(ctx, facts)
+	if !facts.NixOS {
+		c.notOurs(facts, fresh)
+		return
+	}
+	c.system(facts)
+	c.boot(facts)
+	c.health(facts)
+	c.inspect(ctx)
+	c.deployable(ctx, facts)
+}
+
+// reach logs in: where the host is declared to be, else on port 22, where a
+// server that is not ours yet answers.
+func (c *hostCheck) reach(ctx context.Context) bool {
+	l, err := c.p.connect(ctx, c.h)
+	if err != nil && c.h.Port != 22 && isTCPUnreachable(err) {
+		other := c.h
+		other.Port = 22
+		if again, second := c.p.connect(ctx, other); second == nil {
+			l, err = again, nil
+		}
+	}
+	if err != nil {
+		name := "reachable"
+		if isHostKeyProblem(err) {
+			name = "host key"
+		}
+		c.err(name, err, "check the address and the provider's console")
+		c.skip("everything else", "no login")
+		return false
+	}
+	c.link = l
+	c.pass("reachable", "%s on port %d", c.h.Address, l.port)
+	where := "known_hosts"
+	if c.h.HostKey != "" {
+		where = "vps.yaml"
+	}
+	c.pass("host key", "%s, as %s has it", l.client.Fingerprint(), where)
+	return true
+}
+
+func isTCPUnreachable(err error) bool {
+	var unreachable *remote.UnreachableError
+	return errors.As(err, &unreachable)
+}
+
+func isHostKeyProblem(err error) bool {
+	var mismatch *remote.HostKeyMismatchError
+	return errors.As(err, &mismatch)
+}
+
+// clock compares the server's clock, which told the time between two moments.
+func (c *hostCheck) clock(theirs, before, after time.Time) {
+	skew := time.Duration(0)
+	if theirs.Before(before.Add(-time.Second)) {
+		skew = before.Sub(theirs)
+	} else if theirs.After(after.Add(time.Second)) {
+		skew = theirs.Sub(after)
+	}
+	if skew > maxSkew {
+		c.fail("clock", "ssh there and run: systemctl restart systemd-timesyncd", "differs from this machine's by %v", skew.Round(time.Second))
+		return
+	}
+	c.pass("clock", "right to %v", max(skew.Round(time.Second), time.Second))
+}
+
+// fresh looks at what an install needs, and at the disk, which the boot loader
+// needs for ever.
+func (c *hostCheck) fresh(ctx context.Context, facts nixos.Facts) nixos.FreshFacts {
+	var disks []string
+	if flake, err := c.flake(); err == nil {
+		disks = flake.Host(output(c.h, facts)).Disks
+	}
+	out, err := c.link.ask(ctx, c.link.shell().Fresh(disks))
+	if err != nil {
+		c.err("disk", c.link.askFailure("look at the disks", err), "")
+		return nixos.FreshFacts{}
+	}
+	f, err := nixos.ParseFresh(bytes.NewReader(out))
+	switch {
+	case err != nil:
+		c.err("disk", err, "")
+	case len(disks) == 0:
+		c.skip("disk", "what nix/ says of it is not known")
+	case len(f.Missing) > 0:
+		c.fail("disk", "name the right one in nix/modules/disk.nix (vps.disk)", "the server has no disk %s; it has: %s",
+			strings.Join(f.Missing, ", "), strings.Join(f.Devices, "; "))
+	default:
+		c.pass("disk", "%s", strings.Join(disks, ", "))
+	}
+	return f
+}
+
+// notOurs is a server that only bootstrap can do something with.
+func (c *hostCheck) notOurs(facts nixos.Facts, fresh nixos.FreshFacts) {
+	c.skip("NixOS", "it runs %q; mage bootstrap %s makes it ours, and wipes it", facts.OS, c.h.Name)
+	c.verdict("bootstrap", refuseFresh(c.h.Name, fresh), "", "the server has what the installer needs, and %d MB of memory", facts.Memory>>20)
+}
+
+// system is what every run needs.
+func (c *hostCheck) system(f nixos.Facts) {
+	err := refuseHost(c.h, f)
+	if arch := refuseArch(c.h, f); err != nil && arch != nil && err.Error() == arch.Error() {
+		err = nil // told already
+	}
+	c.verdict("NixOS", err, "", "%s, root, and /etc/nixos can be exchanged", f.Version)
+	if f.Memory > 0 && f.Memory < minMemory {
+		c.fail("memory", "take a server with 1 GB of memory or more", "%d MB: building a system there will fail", f.Memory>>20)
+	} else {
+		c.pass("memory", "%d MB", f.Memory>>20)
+	}
+	c.verdict("free", refuseBusy(c.h, f), "", "nobody else is at work there")
+}
+
+// boot is what the next start depends on.
+func (c *hostCheck) boot(f nixos.Facts) {
+	if f.FreeBoot < minFreeBoot {
+		c.fail("/boot", "ssh there and run: nix-collect-garbage --delete-older-than 14d && /run/current-system/bin/switch-to-configuration boot",
+			"%d MB free: a new kernel needs %d MB", f.FreeBoot>>20, minFreeBoot>>20)
+	} else {
+		c.pass("/boot", "%d MB free", f.FreeBoot>>20)
+	}
+	if c.link.port != c.h.Port {
+		c.fail("port", fmt.Sprintf("write port: %d for it in vps.yaml, or correct nix/", c.link.port),
+			"it answers on port %d, and is declared on port %d", c.link.port, c.h.Port)
+		return
+	}
+	flake, err := c.flake()
+	if err != nil {
+		c.skip("port", "what nix/ says of it is not known")
+		return
+	}
+	if port := flake.Host(output(c.h, f)).SSHPort; port != 0 && port != c.h.Port {
+		c.fail("port", fmt.Sprintf("write port: %d for it in vps.yaml, or correct nix/", port),
+			"nix/ lets sshd listen on port %d, and vps.yaml says port %d: the next update could not be confirmed", port, c.h.Port)
+		return
+	}
+	c.pass("port", "%d here and in nix/", c.h.Port)
+}
+
+// deployable is what an update of this tree would refuse.
+func (c *hostCheck) deployable(ctx context.Context, f nixos.Facts) {
+	pre, err := c.prepared()
+	if err != nil {
+		c.err("update", err, "mage check")
+		return
+	}
+	c.verdict("space", refuseSpace(c.h, pre, f), "", "%d MB free for /nix/store, %d MB for /etc", f.FreeNix>>20, f.FreeEtc>>20)
+	c.verdict("output", refuseOutput(c.h, pre, f), "", "%s", output(c.h, f))
+	c.verdict("age key", refuseKey(c.h, pre, f), "", "the server's key decrypts %s", secretsPath)
+	c.verdict("commit", c.p.refuseCommit(ctx, c.h, f, false), "", "%s", recordText(f.Record))
+	c.verdict("nixpkgs", refuseOlder(c.h, pre, f, false), "", "flake.lock is not older than what runs there")
+}
+
+func recordText(r *nixos.Record) string {
+	switch {
+	case r == nil:
+		return "nothing of ours was deployed yet"
+	case r.Commit == "":
+		return "a tree outside git was deployed"
+	}
+	return "commit " + short(r.Commit) + " is in this checkout"
+}

@@ -1,0 +1,237 @@
+package deploy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"go/version"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/remote"
+	"github.com/dagadbm/vps/mage/secrets"
+	"github.com/dagadbm/vps/mage/tree"
+)
+
+// What the code here is written for.
+const (
+	oldestGo   = "go1.26"
+	oldestMage = 17 // 1.17: flags of targets
+	oldLock    = 30 * 24 * time.Hour
+)
+
+func (c *checker) tools(context.Context) (l findings) {
+	info, _ := debug.ReadBuildInfo()
+	l.goVersion(runtime.Version())
+	l.mageVersion(info)
+	return l
+}
+
+func (l *findings) goVersion(v string) {
+	if version.IsValid(v) && version.Compare(v, oldestGo) < 0 {
+		l.fail("go", "install Go 1.26 or newer from https://go.dev/dl", "%s is too old", v)
+		return
+	}
+	l.pass("go", "%s on %s/%s", v, runtime.GOOS, runtime.GOARCH)
+}
+
+func (l *findings) mageVersion(info *debug.BuildInfo) {
+	const path = "github.com/magefile/mage"
+	if info != nil {
+		for _, m := range info.Deps {
+			var major, minor int
+			if m.Path != path {
+				continue
+			}
+			if _, err := fmt.Sscanf(m.Version, "v%d.%d", &major, &minor); err == nil && major == 1 && minor < oldestMage {
+				l.fail("mage", "go get -tool "+path+"@latest", "%s is too old: it knows no flags of targets", m.Version)
+				return
+			}
+			l.pass("mage", "%s", m.Version)
+			return
+		}
+	}
+	l.skip("mage", "this program was not started by mage")
+}
+
+func (c *checker) config(context.Context) (l findings) {
+	switch n := len(c.p.Config.Hosts); {
+	case c.unread != nil:
+		l.err(config.FileName, c.unread, "correct vps.yaml")
+	case n == 0:
+		l.pass(config.FileName, "lists no hosts; name them by alias or address")
+	default:
+		l.pass(config.FileName, "%d hosts: %s", n, strings.Join(c.p.Config.Names(), ", "))
+	}
+	return l
+}
+
+// files: what would be deployed, and what nix/ says.
+func (c *checker) files(context.Context) (l findings) {
+	t, err := c.tree()
+	if err != nil {
+		l.err("tree", err, "mage init")
+	} else {
+		l.pass("tree", "%s", strings.Join(append([]string{fmt.Sprintf("%d files, %d kB", t.Manifest().Len(), (t.Size()+1023)>>10)}, t.Warnings()...), "; "))
+	}
+	flake, err := c.flake()
+	var unclear *nixos.FlakeError
+	switch {
+	case errors.As(err, &unclear) && strings.Contains(unclear.Problem, "the tree does not have"):
+		l.fail("nix/", "restore that file, or remove its name from there", "%v", err)
+		return l
+	case errors.As(err, &unclear):
+		l.skip("nix/", "not in the form that is read here, so that only Nix itself can judge it: %v", err)
+		return l
+	case err != nil:
+		l.err("nix/", err, "correct nix/")
+		return l
+	}
+	l.pass("nix/", "outputs %s", strings.Join(flake.Outputs, ", "))
+	l.outputs(c.p.Config.Hosts, flake)
+	return l
+}
+
+// outputs: each host of vps.yaml is built from an output that there is.
+func (l *findings) outputs(hosts []config.HostEntry, flake *nixos.FlakeFacts) {
+	for _, h := range hosts {
+		name := outputOf(h)
+		if name != "" && !slices.Contains(flake.Outputs, name) {
+			l.fail("output of "+h.Name, "add it to nixosConfigurations, or name another one as flake: in vps.yaml",
+				"nix/flake.nix has no output %q", name)
+		}
+	}
+}
+
+// outputOf names the output that a host is built from, "" if the server decides.
+func outputOf(h config.HostEntry) string {
+	if h.Flake == "" && h.System != "" {
+		return "vps-" + h.System
+	}
+	return h.Flake
+}
+
+func (c *checker) lock(context.Context) (l findings) {
+	t, err := c.tree()
+	if err != nil {
+		l.skip(lockName, "the tree could not be collected")
+		return l
+	}
+	data, there := t.File(lockName)
+	if !there {
+		l.fail(lockName, "mage lock", "there is none: nothing says which revisions are deployed")
+		return l
+	}
+	lock, err := nixos.ReadLock(data)
+	if err != nil {
+		l.err(lockName, checkOld(data), "mage lock")
+		return l
+	}
+	l.locked(t, lock)
+	return l
+}
+
+// locked compares a lock with the inputs that flake.nix names.
+func (l *findings) locked(t *tree.Tree, lock *nixos.Lock) {
+	flake, _ := t.File("flake.nix")
+	inputs, err := nixos.FlakeInputs(flake)
+	if err != nil {
+		l.skip(lockName, "the inputs of flake.nix could not be read: %v", err)
+		return
+	}
+	missing, extra := lock.Differs(inputs)
+	switch {
+	case len(missing) > 0:
+		l.fail(lockName, "mage lock -input="+missing[0], "does not pin %s", strings.Join(missing, ", "))
+		return
+	case len(extra) > 0:
+		l.fail(lockName, "mage lock", "pins what flake.nix does not name: %s", strings.Join(extra, ", "))
+		return
+	}
+	text := fmt.Sprintf("pins all %d inputs", len(inputs))
+	if pin, ok := lock.Nixpkgs(); ok {
+		text += ", nixpkgs of " + pin.LastModified.Format("2006-01-02")
+		if time.Since(pin.LastModified) > oldLock {
+			text += "; that is over 30 days ago: mage lock"
+		}
+	}
+	l.pass(lockName, "%s", text)
+}
+
+// secrets are the findings of secrets:check.
+func (c *checker) secrets(ctx context.Context) (l findings) {
+	o := secrets.CheckOptions{AllowSample: true, Ask: func(ctx context.Context, file string) (string, error) {
+		secret, err := c.p.UI.Password(ctx, fmt.Sprintf("Passphrase of %s: ", file))
+		return string(secret), err
+	}}
+	flake, err := c.flake()
+	if o.DeclaredErr = err; err == nil {
+		o.Declared = Declared(flake.Secrets)
+	}
+	for _, f := range secrets.Check(ctx, c.p.Dir, o) {
+		f.Name = "secrets: " + f.Name
+		l = append(l, f)
+	}
+	return l
+}
+
+// git: what is deployed should be what others can get.
+func (c *checker) git(ctx context.Context) (l findings) {
+	s, err := tree.Git(ctx, c.p.Dir)
+	switch {
+	case err != nil:
+		l.err("git", err, "correct the repository")
+	case !s.InRepo:
+		l.skip("git", "not a git repository, or git is not installed")
+	case s.Commit == "":
+		l.fail("git", "git add -A && git commit", "nothing is committed yet")
+	case s.Dirty:
+		l.fail("git", "git add -A && git commit", "what would be deployed is not what commit %s has", short(s.Commit))
+	default:
+		l.pass("git", "%s, commit %s", cmp.Or(s.Branch, "no branch"), short(s.Commit))
+	}
+	if err == nil && s.InRepo && s.Behind > 0 {
+		l.fail("git upstream", "git pull", "%d commits of the upstream branch are missing here", s.Behind)
+	}
+	return l
+}
+
+// logins: every host of vps.yaml can be offered a key.
+func (c *checker) logins(ctx context.Context) (l findings) {
+	targets := []remote.Target{{Name: "any host", Address: "localhost", Port: 22, User: config.DefaultUser}}
+	if c.unread == nil && len(c.p.Config.Hosts) > 0 {
+		hosts, err := c.p.Resolver.Resolve(ctx, "all")
+		if err != nil {
+			l.err("SSH keys", err, "correct vps.yaml or ~/.ssh/config")
+			return l
+		}
+		targets = nil
+		for _, h := range hosts {
+			targets = append(targets, target(h))
+		}
+	}
+	var usable []string
+	for _, t := range targets {
+		keys, sealed, err := c.p.Dialer.PublicKeys(ctx, t)
+		switch {
+		case err != nil:
+			l.err("SSH keys of "+t.Name, err, "name a key that exists as identity: in vps.yaml")
+		case len(keys) == 0 && !sealed:
+			l.fail("SSH keys of "+t.Name, "ssh-keygen -t ed25519", "there is none, neither in a file nor in an agent")
+		case sealed:
+			usable = append(usable, fmt.Sprintf("%s: %d, and one with a passphrase", t.Name, len(keys)))
+		default:
+			usable = append(usable, fmt.Sprintf("%s: %d", t.Name, len(keys)))
+		}
+	}
+	if len(usable) > 0 {
+		l.pass("SSH keys", "%s", strings.Join(usable, "; "))
+	}
+	return l
+}

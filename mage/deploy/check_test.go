@@ -1,0 +1,365 @@
+package deploy
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/secrets"
+	"github.com/dagadbm/vps/mage/vpstest"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// evaluated is what Nix would say of the two outputs.
+const evaluated = `{"vps-x86": {"ports": [2222], "disks": ["/dev/sda"], "keyFile": "/var/lib/sops-nix/key.txt", "secrets": []},
+"vps-arm": {"ports": [2222], "disks": ["/dev/sda"], "keyFile": "/var/lib/sops-nix/key.txt", "secrets": []}}`
+
+var goodNix = "case \"$*\" in *attrNames) echo '[\"vps-arm\", \"vps-x86\"]' ;; *'nix --extra'*' eval '*)\n" + prints(evaluated) + "\n;; esac"
+
+// newCheck is a project in git with a host "web" that it was deployed to, where
+// nothing is wrong.
+func newCheck(t *testing.T, options ...vpstest.Option) (*fixture, *vpstest.Server) {
+	t.Helper()
+	f := newFixture(t)
+	f.Config = config.Default()
+	f.fakeEngine(goodNix)
+	s := f.server("web", append([]vpstest.Option{vpstest.WithFree("/", 4<<20)}, options...)...)
+	require.NoError(t, s.WriteFile("/dev/sda", ""))
+	f.Config.Hosts = []config.HostEntry{{Name: "web", System: "x86"}}
+	f.setPort(s.Port())
+	f.commit()
+	return f, s
+}
+
+// setPort lets nix/ say where the played server's sshd really is.
+func (f *fixture) setPort(port int) {
+	f.t.Helper()
+	path := filepath.Join(f.Dir, "nix/modules/security.nix")
+	data, err := os.ReadFile(path)
+	require.NoError(f.t, err)
+	f.write("modules/security.nix", strings.Replace(string(data), "default = 2222;", "default = "+strconv.Itoa(port)+";", 1))
+}
+
+func (f *fixture) commit() {
+	f.t.Helper()
+	require.NoError(f.t, os.WriteFile(filepath.Join(f.Dir, ".gitignore"), []byte("/secrets/age-key*.txt\n/.vps/\n"), 0o644))
+	f.git("init", "-q")
+	f.git("add", "-A")
+	f.git("commit", "-q", "-m", "all")
+}
+
+// failed lists the findings that failed, by name.
+func failed(list []Finding) map[string]Finding {
+	m := map[string]Finding{}
+	for _, f := range list {
+		if f.Status == secrets.Fail {
+			m[f.Name] = f
+		}
+	}
+	return m
+}
+
+func find(t *testing.T, list []Finding, name string) Finding {
+	t.Helper()
+	for _, f := range list {
+		if f.Name == name {
+			return f
+		}
+	}
+	require.Fail(t, "no such finding", "%s in %v", name, list)
+	return Finding{}
+}
+
+func TestCheckFindsNothingWrong(t *testing.T) {
+	t.Parallel()
+	f, s := newCheck(t)
+	f.mustUpdate("web")
+	require.NoError(t, s.Restart(), "the new kernel wants it")
+
+	found := f.Check(t.Context(), CheckOptions{Host: "web"})
+
+	assert.Empty(t, failed(found))
+	names := map[string]bool{}
+	for _, x := range found {
+		assert.False(t, names[x.Name], "%s is there twice", x.Name)
+		names[x.Name] = true
+		assert.NotEmpty(t, x.Detail, x.Name)
+		assert.NotContains(t, x.Detail, "\n", x.Name)
+		assert.NotContains(t, x.Detail, "AGE-SECRET-KEY")
+	}
+	for _, name := range []string{"go", "vps.yaml", "tree", "nix/", "flake.lock", "secrets: secrets.yaml", "git", "SSH keys",
+		"container engine", "container image", "nix flake check", "evaluation of vps-x86",
+		"web: reachable", "web: host key", "web: clock", "web: architecture", "web: disk", "web: NixOS", "web: memory", "web: free",
+		"web: /boot", "web: port", "web: last run", "web: units", "web: reboot", "web: space", "web: output", "web: age key",
+		"web: commit", "web: nixpkgs"} {
+		assert.Equal(t, secrets.Pass, find(t, found, name).Status, name)
+	}
+}
+
+func TestCheckFindsLocalFaults(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		spoil   func(f *fixture)
+		finding string
+		remedy  string
+	}{
+		{"no lock", func(f *fixture) { f.remove("nix/flake.lock") }, "flake.lock", "mage lock"},
+		{"bad lock", func(f *fixture) { f.write("flake.lock", "<<<<<<<") }, "flake.lock", "git checkout"},
+		{"an input that is not locked", func(f *fixture) {
+			f.replace("nix/flake.nix", "disko = {", "new.url = \"github:a/b\"; disko = {")
+		}, "flake.lock", "mage lock -input=new"},
+		{"an input that is gone", func(f *fixture) {
+			f.replace("nix/flake.lock", `"disko": "disko"`, `"old": "disko", "disko": "disko"`)
+		}, "flake.lock", "mage lock"},
+		{"a module is missing", func(f *fixture) { f.remove("nix/modules/disk.nix") }, "nix/", "restore"},
+		{"no flake", func(f *fixture) { f.remove("nix/flake.nix") }, "tree", "mage init"},
+		{"an output that does not exist", func(f *fixture) { f.Config.Hosts[0].Flake = "web" }, "output of web", "nixosConfigurations"},
+		{"a change", func(f *fixture) { f.write("new.nix", "{ }") }, "git", "git commit"},
+		{"damaged secrets", func(f *fixture) { f.replace(secretsPath, "mac: ENC[AES256_GCM,data:", "mac: ENC[AES256_GCM,data:AA") }, "secrets: secrets.yaml", "git log"},
+		{"no key to log in with", func(f *fixture) {
+			h := f.hosts["web"]
+			h.Identities = []string{"/nowhere/id"}
+			f.hosts["web"] = h
+		}, "SSH keys of web", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f, _ := newCheck(t)
+			c.spoil(f)
+
+			bad := failed(f.Check(t.Context(), CheckOptions{Offline: true}))
+
+			require.Contains(t, bad, c.finding)
+			assert.Contains(t, bad[c.finding].Remedy, c.remedy)
+			assert.NotEmpty(t, bad[c.finding].Remedy)
+		})
+	}
+}
+
+func (f *fixture) remove(path string) {
+	f.t.Helper()
+	require.NoError(f.t, os.Remove(filepath.Join(f.Dir, path)))
+}
+
+func (f *fixture) replace(path, old, with string) {
+	f.t.Helper()
+	path = filepath.Join(f.Dir, path)
+	data, err := os.ReadFile(path)
+	require.NoError(f.t, err)
+	require.Contains(f.t, string(data), old)
+	require.NoError(f.t, os.WriteFile(path, []byte(strings.Replace(string(data), old, with, 1)), 0o644))
+}
+
+func TestCheckWithoutWhatNixNeeds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, engine    string
+		finding, remedy string
+		skipped         string
+	}{
+		{"no engine", "", "container engine", "install Docker", "no container engine answers"},
+		{"no image", "case $1 in version) echo 1 ;; image) echo 'No such image' >&2; exit 1 ;; esac", "container image", " pull nixos/nix:", "the image is not here"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f, _ := newCheck(t)
+			f.Config.Install.Engine = filepath.Join(t.TempDir(), "docker")
+			if c.engine != "" {
+				require.NoError(t, os.WriteFile(f.Config.Install.Engine, []byte("#!/bin/sh\n"+c.engine+"\n"), 0o755))
+			}
+
+			found := f.Check(t.Context(), CheckOptions{})
+
+			bad := failed(found)
+			assert.Len(t, bad, 1)
+			assert.Contains(t, bad[c.finding].Remedy, c.remedy)
+			for _, name := range []string{nixFinding, evalFinding} {
+				assert.Equal(t, Finding{Name: name, Status: secrets.Skipped, Detail: c.skipped}, find(t, found, name))
+			}
+		})
+	}
+}
+
+func TestCheckOfflineStartsNoContainer(t *testing.T) {
+	t.Parallel()
+	f, _ := newCheck(t)
+	calls := f.fakeEngine("exit 1")
+
+	found := f.Check(t.Context(), CheckOptions{Offline: true})
+
+	assert.Empty(t, failed(found))
+	assert.Equal(t, "-offline", find(t, found, nixFinding).Detail)
+	assert.NotContains(t, calls(), "run --rm")
+}
+
+func TestCheckTellsWhatNixSays(t *testing.T) {
+	t.Parallel()
+	f, _ := newCheck(t)
+	f.fakeEngine("echo \"error: undefined variable 'pkg'\n       at /nix/store/bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb-source/modules/system.nix:12:30:\" >&2; exit 1")
+
+	bad := failed(f.Check(t.Context(), CheckOptions{}))
+
+	for _, name := range []string{nixFinding, "evaluation of vps-x86"} {
+		assert.Contains(t, bad[name].Detail, "undefined variable 'pkg' (nix/modules/system.nix:12:30)", name)
+		assert.Equal(t, "correct nix/modules/system.nix:12:30", bad[name].Remedy)
+	}
+}
+
+func TestCheckFindsWhatAHostWouldRefuse(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		options []vpstest.Option
+		spoil   func(f *fixture, s *vpstest.Server)
+		finding string
+		remedy  string
+	}{
+		{name: "away", spoil: func(_ *fixture, s *vpstest.Server) { _ = s.Close() }, finding: "reachable"},
+		{name: "another host key", spoil: func(f *fixture, _ *vpstest.Server) {
+			h := f.hosts["web"]
+			h.HostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGdpcwvIXLk2dVmwnTWV5fhHkrSRGWEUqqMFV7lZfRZl"
+			f.hosts["web"] = h
+		}, finding: "host key"},
+		{name: "other processor", options: []vpstest.Option{vpstest.WithArch("riscv64")}, finding: "architecture", remedy: "x86 or arm"},
+		{name: "other system than declared", spoil: func(f *fixture, _ *vpstest.Server) {
+			h := f.hosts["web"]
+			h.System = "arm"
+			f.hosts["web"] = h
+		}, finding: "architecture", remedy: "system: x86"},
+		{name: "no disk", spoil: func(_ *fixture, s *vpstest.Server) { _ = os.Remove(s.Path("dev/sda")) }, finding: "disk", remedy: "vps.disk"},
+		{name: "mount point", options: []vpstest.Option{
+			vpstest.WithTree(map[string]string{"flake.nix": "{ }"}), vpstest.WithMount("/etc/nixos")}, finding: "NixOS", remedy: "plain folder"},
+		{name: "full", options: []vpstest.Option{vpstest.WithFree("/nix/store", 1000)}, finding: "space", remedy: "nix-collect-garbage"},
+		{name: "full boot", options: []vpstest.Option{vpstest.WithFree("/boot", 1000)}, finding: "/boot", remedy: "nix-collect-garbage"},
+		{name: "no key", spoil: func(_ *fixture, s *vpstest.Server) { _ = os.Remove(s.Path("var/lib/sops-nix/key.txt")) }, finding: "age key", remedy: "secrets:rotate"},
+		{name: "little memory", spoil: func(_ *fixture, s *vpstest.Server) {
+			_ = s.WriteFile("/proc/meminfo", "MemTotal: 400000 kB\n")
+		}, finding: "memory", remedy: "1 GB"},
+		{name: "another port in nix/", spoil: func(f *fixture, s *vpstest.Server) {
+			f.replace("nix/modules/security.nix", "default = "+strconv.Itoa(s.Port())+";", "default = 2022;")
+		}, finding: "port", remedy: "port: 2022"},
+		{name: "clock", options: []vpstest.Option{vpstest.WithPrograms(map[string]string{"date": "#!/bin/sh\necho 1000000000\n"})}, finding: "clock", remedy: "timesyncd"},
+		{name: "interrupted commit", spoil: func(_ *fixture, s *vpstest.Server) {
+			_ = s.WriteFile("/var/lib/vps/intent", "id=20260101T000000Z-00000000\n")
+		}, finding: "last run", remedy: "mage update web"},
+		{name: "certificate", spoil: func(_ *fixture, s *vpstest.Server) {
+			_ = s.WriteFile("/var/lib/acme/web/cert.pem", "nothing\n")
+		}, finding: "certificate", remedy: "look at it"},
+		{name: "reboot", spoil: func(_ *fixture, s *vpstest.Server) {
+			_ = os.Remove(s.Path("run/booted-system"))
+			_ = os.MkdirAll(s.Path("run/booted-system"), 0o755)
+			_ = os.WriteFile(filepath.Join(s.CurrentSystem(), "kernel"), nil, 0o644)
+		}, finding: "reboot", remedy: "systemctl reboot"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f, s := newCheck(t, c.options...)
+			if c.spoil != nil {
+				c.spoil(f, s)
+			}
+
+			bad := failed(f.Check(t.Context(), CheckOptions{Host: "web", Offline: true}))
+
+			require.Contains(t, bad, "web: "+c.finding)
+			assert.Contains(t, bad["web: "+c.finding].Remedy, c.remedy)
+			assert.NotEmpty(t, bad["web: "+c.finding].Remedy)
+			assert.NotContains(t, bad["web: "+c.finding].Detail, "web: ", "the host is named once")
+		})
+	}
+}
+
+func TestCheckOfAServerThatIsNotOurs(t *testing.T) {
+	t.Parallel()
+	f, _ := newCheck(t, vpstest.WithoutNixOS())
+
+	found := f.Check(t.Context(), CheckOptions{Host: "web", Offline: true})
+
+	assert.Equal(t, secrets.Skipped, find(t, found, "web: NixOS").Status)
+	assert.Contains(t, find(t, found, "web: NixOS").Detail, "mage bootstrap web")
+	assert.Contains(t, find(t, found, "web: disk").Detail, "/dev/sda")
+	find(t, found, "web: bootstrap")
+}
+
+func TestCheckEvaluatesEveryOutputUnlessHostsNameTheirs(t *testing.T) {
+	t.Parallel()
+	f, _ := newCheck(t)
+	f.Config.Hosts = nil
+
+	found := f.Check(t.Context(), CheckOptions{})
+
+	for _, name := range []string{"evaluation of vps-arm", "evaluation of vps-x86"} {
+		assert.Equal(t, secrets.Pass, find(t, found, name).Status, name)
+	}
+}
+
+// What takes long is waited for at the same time: here the engine answers only
+// after the server was asked.
+func TestCheckLooksAtThingsSideBySide(t *testing.T) {
+	t.Parallel()
+	asked := filepath.Join(t.TempDir(), "asked")
+	f, _ := newCheck(t, vpstest.WithHook(func(*vpstest.Server, vpstest.Call) { _ = os.WriteFile(asked, nil, 0o600) }))
+	require.NoError(t, os.WriteFile(f.Config.Install.Engine, []byte("#!/bin/sh\nfor i in $(seq 200); do [ ! -e '"+asked+"' ] || exit 0; sleep 0.1; done; exit 1\n"), 0o755))
+
+	found := f.Check(t.Context(), CheckOptions{Host: "web", Offline: true})
+
+	assert.Equal(t, secrets.Pass, find(t, found, "container engine").Status)
+}
+
+func TestCheckOfABrokenConfiguration(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	require.NoError(t, os.WriteFile(filepath.Join(f.Dir, config.FileName), []byte("hosts:\n  web:\n    prot: 1\n"), 0o644))
+	ui := term.New(strings.NewReader(""), &buffer{}, f.story)
+
+	found := Check(t.Context(), f.Dir, ui, CheckOptions{Host: "web", Offline: true})
+
+	assert.Contains(t, failed(found)[config.FileName].Detail, "prot")
+	assert.Equal(t, secrets.Skipped, find(t, found, "web").Status)
+	assert.Equal(t, secrets.Pass, find(t, found, "flake.lock").Status, "the rest is looked at all the same")
+}
+
+func TestCheckEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	f, _ := newCheck(t)
+	f.fakeEngine("exec sleep 60")
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	f.Check(ctx, CheckOptions{})
+	assert.Less(t, time.Since(began), 20*time.Second)
+}
+
+func TestToolVersions(t *testing.T) {
+	t.Parallel()
+	for v, want := range map[string]secrets.Status{"go1.25.9": secrets.Fail, "go1.26": secrets.Pass, "go1.27.1": secrets.Pass, "devel +abc": secrets.Pass} {
+		var l findings
+		l.goVersion(v)
+		assert.Equal(t, want, l[0].Status, v)
+	}
+	for v, want := range map[string]secrets.Status{"v1.16.0": secrets.Fail, "v1.17.2": secrets.Pass, "(devel)": secrets.Pass} {
+		var l findings
+		l.mageVersion(&debug.BuildInfo{Deps: []*debug.Module{{Path: "github.com/magefile/mage", Version: v}}})
+		assert.Equal(t, want, l[0].Status, v)
+	}
+}
+
+func TestCertificatesThatEndSoon(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	c := &hostCheck{}
+	c.certificates([]nixos.Certificate{{File: "a", Ends: now.Add(24 * time.Hour)}, {File: "b", Ends: now.Add(60 * 24 * time.Hour)}}, now)
+	require.Len(t, c.findings, 2)
+	assert.Equal(t, secrets.Fail, c.findings[0].Status)
+	assert.Contains(t, c.findings[0].Detail, "2026-01-02")
+	assert.Contains(t, c.findings[1].Detail, "2026-03-02")
+}

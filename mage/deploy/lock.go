@@ -1,0 +1,163 @@
+package deploy
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/tree"
+	"github.com/google/renameio/v2"
+)
+
+const lockName = "flake.lock"
+
+// Move is an input that a new flake.lock pins elsewhere. The zero Pin is an
+// input that was not, or is no longer, locked.
+type Move struct {
+	Input    string
+	Old, New nixos.Pin
+}
+
+// Lock makes or updates nix/flake.lock with Nix in a container, and tells what
+// moved. An input limits it to that one; all others stay. The file is replaced
+// whole or not at all.
+func (p *Project) Lock(ctx context.Context, input string) ([]Move, error) {
+	t, err := tree.Collect(ctx, p.Dir)
+	if err != nil {
+		return nil, usage(err)
+	}
+	old, _ := t.File(lockName)
+	if err := errors.Join(checkInput(t, input), checkOld(old)); err != nil {
+		return nil, usage(err)
+	}
+	fresh, err := p.newLock(ctx, t, input)
+	if err != nil {
+		return nil, &Failure{Code: CodeFailed, Err: err, Now: "nix/flake.lock is as it was", Next: hintOr(err, "mage lock")}
+	}
+	moves, err := movesBetween(old, fresh)
+	if err == nil {
+		err = p.writeLock(old, fresh)
+	}
+	if err != nil {
+		return nil, &Failure{Code: CodeFailed, Err: err, Now: "nix/flake.lock is as it was", Next: "mage lock"}
+	}
+	return moves, nil
+}
+
+func resultOf(err error) string {
+	if err != nil {
+		return "failed"
+	}
+	return "done"
+}
+
+// hintOr gives the hint of an error, or another where it has none.
+func hintOr(err error, otherwise string) string {
+	return cmp.Or((&Failure{Err: err}).Hint(), otherwise)
+}
+
+// checkInput refuses an input that flake.nix does not have: Nix would only warn.
+func checkInput(t *tree.Tree, input string) error {
+	if input == "" {
+		return nil
+	}
+	flake, _ := t.File("flake.nix")
+	inputs, err := nixos.FlakeInputs(flake)
+	switch {
+	case err != nil && strings.HasPrefix(input, "-"):
+		return fmt.Errorf("-input=%s: that is no input", input)
+	case err != nil || slices.Contains(inputs, input): // unread: Nix will tell
+		return nil
+	}
+	return fmt.Errorf("-input=%s: nix/flake.nix has no such input; it has %s", input, strings.Join(inputs, ", "))
+}
+
+// checkOld refuses a lock that Nix could not read either, after a merge by hand
+// for example: which revisions it means is for a person to say.
+func checkOld(old []byte) error {
+	if len(old) == 0 {
+		return nil
+	}
+	if _, err := nixos.ReadLock(old); err != nil {
+		return &Failure{Code: CodeUsage, Err: err, Now: "nix/flake.lock is as it was",
+			Next: "git checkout nix/flake.lock, or remove it to pin everything anew; then mage lock"}
+	}
+	return nil
+}
+
+// newLock lets Nix make the lock in a container.
+func (p *Project) newLock(ctx context.Context, t *tree.Tree, input string) ([]byte, error) {
+	progress := p.UI.Progress("lock")
+	defer progress.Close()
+	line := progress.Host("lock")
+	n := p.nix(t, line)
+	err := n.getImage(ctx, line.Phase)
+	var data []byte
+	if err == nil {
+		line.Phase("asking for new revisions")
+		data, err = n.run(ctx, "/work/"+lockName, lockArgs(input)...)
+	}
+	line.Done(resultOf(err), err)
+	return data, err
+}
+
+func lockArgs(input string) []string {
+	args := []string{"flake", "update"}
+	if input != "" {
+		args = append(args, input)
+	}
+	return append(args, "--flake", "path:/work")
+}
+
+// movesBetween compares the pins of two locks. No old one is one without pins.
+func movesBetween(old, fresh []byte) ([]Move, error) {
+	is, err := nixos.ReadLock(fresh)
+	if err != nil {
+		return nil, fmt.Errorf("nix made a lock that is not understood: %w", err)
+	}
+	was, _ := nixos.ReadLock(old)
+	var moves []Move
+	for _, pin := range is.Pins() {
+		before, known := was.Pin(pin.Input)
+		if !known || before.Rev != pin.Rev || before.NarHash != pin.NarHash {
+			moves = append(moves, Move{Input: pin.Input, Old: before, New: pin})
+		}
+	}
+	for _, pin := range was.Pins() {
+		if _, stays := is.Pin(pin.Input); !stays {
+			moves = append(moves, Move{Input: pin.Input, Old: pin})
+		}
+	}
+	return moves, nil
+}
+
+// writeLock replaces nix/flake.lock, unless somebody else did so meanwhile.
+func (p *Project) writeLock(old, fresh []byte) error {
+	path := filepath.Join(p.Dir, "nix", lockName)
+	now, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write nix/flake.lock: %w", err)
+	}
+	if !bytes.Equal(now, old) {
+		return errors.New("nix/flake.lock was changed by somebody else meanwhile")
+	}
+	if bytes.Equal(now, fresh) {
+		return nil
+	}
+	mode := fs.FileMode(0o644)
+	if info, err := os.Stat(path); err == nil {
+		mode = info.Mode().Perm()
+	}
+	if err := renameio.WriteFile(path, fresh, mode); err != nil {
+		return fmt.Errorf("write nix/flake.lock: %w", err)
+	}
+	return nil
+}
