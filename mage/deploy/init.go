@@ -1,0 +1,154 @@
+package deploy
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/secrets"
+	"github.com/dagadbm/vps/nix"
+)
+
+var (
+	//go:embed skeleton/magefile.go.txt
+	skeletonMagefile string
+	//go:embed skeleton/vps.yaml
+	skeletonConfig string
+)
+
+// InitOptions say how a project begins. The zero value is the usual thing.
+type InitOptions struct {
+	SSHKey string                   // public key file that may log in; empty: ask about the usual ones
+	Getenv func(name string) string // os.Getenv
+}
+
+// Init turns a folder, which may be missing, into a project: a magefile, vps.yaml,
+// nix/, and the secrets with their key. What is there stays as it is, except that
+// missing lines are added to go.mod and .gitignore. Calling it again does what
+// was left undone.
+func Init(ctx context.Context, dir string, ui *term.UI, o InitOptions) error {
+	b := &beginning{dir: dir, ui: ui}
+	for _, step := range []func() error{b.module, b.magefile, b.config, b.nix, b.ignore} {
+		if err := step(); err != nil {
+			return &Failure{Code: CodeFailed, Err: err, Now: "nothing that was there has been overwritten",
+				Next: "correct that, then run init again: it goes on where it was"}
+		}
+	}
+	if err := b.secrets(ctx, o); err != nil {
+		return err
+	}
+	b.next()
+	return nil
+}
+
+// next tells the three commands that follow.
+func (b *beginning) next() {
+	cd := ""
+	if filepath.Clean(b.dir) != "." {
+		cd = "cd " + b.dir + " && "
+	}
+	b.ui.Hint("three commands come next:\n" +
+		"  " + cd + "go mod tidy           # fetch what the targets need\n" +
+		"  $EDITOR vps.yaml             # name your servers\n" +
+		"  go tool mage check           # is everything in place? what is red says what to do")
+}
+
+// beginning is one call of Init.
+type beginning struct {
+	dir string
+	ui  *term.UI
+}
+
+func (b *beginning) path(name string) string { return filepath.Join(b.dir, filepath.FromSlash(name)) }
+
+// create writes a file unless there is something of that name, and says which.
+func (b *beginning) create(name, text string) error {
+	if err := os.MkdirAll(filepath.Dir(b.path(name)), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(b.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		b.kept(name)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("write %q: %w", name, err), os.Remove(b.path(name)))
+	}
+	b.made(name)
+	return nil
+}
+
+func (b *beginning) made(name string) { b.ui.Info("made  %s", name) }
+func (b *beginning) kept(name string) { b.ui.Info("kept  %s, which is there already", name) }
+
+func (b *beginning) config() error { return b.create("vps.yaml", skeletonConfig) }
+
+// nix writes our nix/, unless there is one: a tree of two origins fits neither.
+func (b *beginning) nix() error {
+	switch list, err := os.ReadDir(b.path("nix")); {
+	case err == nil && len(list) > 0:
+		b.kept("nix/")
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := os.MkdirAll(b.path("nix"), 0o755); err != nil {
+		return err
+	}
+	err := fs.WalkDir(nix.Files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := nix.Files.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		return b.create("nix/"+name, string(text))
+	})
+	return err
+}
+
+// secrets makes the key and what is encrypted to it.
+func (b *beginning) secrets(ctx context.Context, o InitOptions) error {
+	flake, err := nixos.ReadFlake(ctx, b.path("nix"), nil)
+	if err != nil {
+		b.ui.Warn("what nix/ declares is not known: %v", err)
+		flake = &nixos.FlakeFacts{}
+	}
+	console := initConsole{b.ui}
+	_, err = secrets.Init(ctx, b.dir, secrets.InitOptions{
+		Console: console, Declared: Declared(flake.Secrets), SSHKey: o.SSHKey, Getenv: o.Getenv,
+		Ask: func(ctx context.Context, file string) (string, error) {
+			return console.AskHidden(ctx, fmt.Sprintf("Passphrase of %s: ", file))
+		},
+	})
+	if err != nil {
+		return usage(err)
+	}
+	return nil
+}
+
+// initConsole lets package secrets talk to the person.
+type initConsole struct{ ui *term.UI }
+
+func (c initConsole) Interactive() bool              { return c.ui.Interactive() }
+func (c initConsole) Say(format string, args ...any) { c.ui.Info(format, args...) }
+
+func (c initConsole) Ask(ctx context.Context, question string) (string, error) {
+	return c.ui.Line(ctx, question)
+}
+
+func (c initConsole) AskHidden(ctx context.Context, question string) (string, error) {
+	answer, err := c.ui.Password(ctx, question)
+	return string(answer), err
+}

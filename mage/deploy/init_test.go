@@ -1,0 +1,141 @@
+package deploy
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/secrets"
+	"github.com/dagadbm/vps/mage/tree"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func initAt(t *testing.T, dir string) (string, error) {
+	t.Helper()
+	story := &buffer{}
+	err := Init(t.Context(), dir, term.New(strings.NewReader(""), &buffer{}, story),
+		InitOptions{Getenv: func(string) string { return "" }})
+	return story.String(), err
+}
+
+func put(t *testing.T, dir, name, text string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+}
+
+func read(t *testing.T, dir, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	require.NoError(t, err)
+	return string(text)
+}
+
+func TestInitMakesAProjectThatCanBeDeployed(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "my servers")
+
+	story, err := initAt(t, dir)
+
+	require.NoError(t, err)
+	assert.Contains(t, story, "go mod tidy")
+	assert.Contains(t, read(t, dir, "go.mod"), "module example.com/my-servers\n")
+	assert.Contains(t, read(t, dir, "go.mod"), "tool github.com/magefile/mage\n")
+	assert.Contains(t, read(t, dir, "magefile.go"), `_ "github.com/dagadbm/vps/mage"`)
+	assert.Equal(t, read(t, repository, "nix/modules/security.nix"), read(t, dir, "nix/modules/security.nix"))
+	_, err = config.Load(dir)
+	require.NoError(t, err, "vps.yaml as it is written is understood")
+	_, err = tree.Collect(t.Context(), dir)
+	require.NoError(t, err)
+	ids, err := secrets.LoadIdentities(t.Context(), dir, nil)
+	require.NoError(t, err)
+	assert.False(t, ids.IsExample())
+	report, err := secrets.Verify(t.Context(), dir, ids)
+	require.NoError(t, err)
+	assert.Contains(t, report.Names, "gateway-token")
+}
+
+func TestInitOverwritesNothingAndCanBeRunAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	own := map[string]string{
+		"go.mod":      "module own\n\ngo 1.26.0\n\ntool (\n\tgithub.com/magefile/mage\n)\n",
+		"vps.yaml":    "hosts:\n  a:\n    address: 192.0.2.1\n",
+		"magefile.go": "//go:build mage\n\npackage main\n",
+		"nix/own.nix": "{}\n",
+	}
+	for name, text := range own {
+		put(t, dir, name, text)
+	}
+	put(t, dir, ".gitignore", "bin/")
+
+	story, err := initAt(t, dir)
+	require.NoError(t, err)
+	for name, text := range own {
+		assert.Equal(t, text, read(t, dir, name), name)
+	}
+	assert.NoFileExists(t, filepath.Join(dir, "nix/flake.nix"), "two trees are not mixed")
+	assert.Regexp(t, `(?m)^bin/$`, read(t, dir, ".gitignore"))
+	assert.Contains(t, story, "//mage:import vps")
+
+	before := contents(t, dir)
+	_, err = initAt(t, dir)
+	require.NoError(t, err)
+	assert.Equal(t, before, contents(t, dir), "a second init changes nothing")
+}
+
+// contents are the files below dir.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	require.NoError(t, filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			name, _ := filepath.Rel(dir, path)
+			all[name] = read(t, dir, name)
+		}
+		return err
+	}))
+	return all
+}
+
+func TestInitKnowsWhatAModuleAlreadyHas(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		mod, path string
+		want      bool
+	}{
+		"a tool":                 {"tool github.com/magefile/mage\n", mageProgram, true},
+		"a tool in a block":      {"tool (\n\tgithub.com/magefile/mage // the targets\n)\n", mageProgram, true},
+		"required, but no tool":  {"require github.com/magefile/mage v1.17.2\n", mageProgram, false},
+		"only in a comment":      {"// tool github.com/magefile/mage\n", mageProgram, false},
+		"required":               {"require (\n\tgithub.com/dagadbm/vps v1.0.0\n)\n", ourModule, true},
+		"another of like name":   {"require github.com/dagadbm/vps2 v1.0.0\n", ourModule, false},
+		"this module itself":     {"module github.com/dagadbm/vps\n", ourModule, true},
+		"replaced by a checkout": {"replace github.com/dagadbm/vps => ../vps\n", ourModule, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			assert.Equal(t, c.want, mentions([]byte(c.mod), c.path))
+		})
+	}
+}
+
+func TestInitFindsAnImportThatIsThere(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"import (\n\t//mage:import\n\t_ \"github.com/dagadbm/vps/mage\"\n)\n",
+		"import (\n\t//mage:import vps\n\tvps \"github.com/dagadbm/vps/mage\"\n)\n",
+	} {
+		dir := t.TempDir()
+		put(t, dir, "magefiles/targets.go", "package main\n\n"+text)
+		story, err := initAt(t, dir)
+		require.NoError(t, err)
+		assert.NotContains(t, story, "warning: add")
+		assert.NoFileExists(t, filepath.Join(dir, "magefile.go"))
+	}
+}

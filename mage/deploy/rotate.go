@@ -1,0 +1,132 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/secrets"
+)
+
+// rotateHosts does over SSH what rotating the age key needs on servers. Every
+// call makes a login of its own: between two of them a whole update may pass.
+type rotateHosts struct {
+	p      *Project
+	o      UpdateOptions
+	ageKey string
+}
+
+// RotateHosts gives [secrets.Rotate] the project's hosts; o is how it deploys
+// to them.
+func (p *Project) RotateHosts(ctx context.Context, o UpdateOptions) secrets.RotateHosts {
+	r := &rotateHosts{p: p, o: o, ageKey: defaultAgeKey}
+	flake, err := nixos.ReadFlake(ctx, filepath.Join(p.Dir, "nix"), nil)
+	if err == nil && flake.AgeKeyFile != "" {
+		r.ageKey = flake.AgeKeyFile
+	}
+	return r
+}
+
+// PutIdentities replaces the server's key file. The key travels on standard
+// input, and the server compares its hash before it takes the file's place.
+func (r *rotateHosts) PutIdentities(ctx context.Context, host string, keyFile []byte) error {
+	return r.on(ctx, host, func(l *link) error {
+		facts, err := l.facts(ctx, nixos.FactsQuery{AgeKey: r.ageKey})
+		if err == nil {
+			err = errors.Join(refuseHost(l.host, facts), refuseBusy(l.host, facts))
+		}
+		if err != nil {
+			return err
+		}
+		out, err := l.ask(ctx, l.shell().PutKey(r.ageKey, keyFile))
+		if err != nil {
+			return l.askFailure("write the age keys", err)
+		}
+		if err := nixos.ParsePutKey(out); err != nil {
+			return refused(host, "correct that on the server, then run this again", "write the age keys: %w", err)
+		}
+		return nil
+	})
+}
+
+// IdentityHashes asks for the hashes that the server computes of its key file.
+func (r *rotateHosts) IdentityHashes(ctx context.Context, host string) (hashes []string, err error) {
+	err = r.on(ctx, host, func(l *link) error {
+		facts, err := l.facts(ctx, nixos.FactsQuery{AgeKey: r.ageKey})
+		hashes = facts.AgeKeys
+		return err
+	})
+	return hashes, err
+}
+
+// Deploy is update with its confirmation.
+func (r *rotateHosts) Deploy(ctx context.Context, host string) error {
+	_, err := r.p.Update(ctx, host, r.o)
+	return withoutHost(host, err)
+}
+
+// OldStillNeeded looks at the trees of all generations that the server keeps. A
+// generation whose tree is not kept counts as one that needs the old key: going
+// back to it without would take root's own login key away.
+func (r *rotateHosts) OldStillNeeded(ctx context.Context, host, newRecipient string) (needed bool, err error) {
+	err = r.on(ctx, host, func(l *link) error {
+		out, err := l.ask(ctx, l.shell().KeyUses())
+		if err != nil {
+			return l.askFailure("look at the generations", err)
+		}
+		uses, err := nixos.ParseKeyUses(bytes.NewReader(out))
+		if err != nil {
+			return &Failure{Host: host, Code: CodeFailed, Err: err, Now: asItWas}
+		}
+		old := generationsWithout(uses, newRecipient)
+		if needed = len(old) > 0; needed {
+			r.p.UI.Info("%s: the old key stays for generation %s", host, strings.Join(old, ", "))
+		}
+		return nil
+	})
+	return needed, err
+}
+
+// generationsWithout names the generations that the new key alone does not serve.
+func generationsWithout(uses []nixos.KeyUse, recipient string) []string {
+	var names []string
+	for _, u := range uses {
+		switch {
+		case u.Readable(recipient):
+		case u.Known:
+			names = append(names, fmt.Sprint(u.Generation))
+		default:
+			names = append(names, fmt.Sprintf("%d (its tree is not kept)", u.Generation))
+		}
+	}
+	return names
+}
+
+// on does something over a connection of its own.
+func (r *rotateHosts) on(ctx context.Context, host string, work func(*link) error) error {
+	h, err := r.p.host(ctx, host)
+	if err != nil {
+		return withoutHost(host, err)
+	}
+	l, err := r.p.connect(ctx, h)
+	if err != nil {
+		return withoutHost(host, err)
+	}
+	defer l.close()
+	return withoutHost(host, work(l))
+}
+
+// withoutHost takes the host's name from a failure: who rotates names it.
+func withoutHost(host string, err error) error {
+	var f *Failure
+	if !errors.As(err, &f) || f.Host != host {
+		return err
+	}
+	bare := *f
+	bare.Host = ""
+	return &bare
+}
