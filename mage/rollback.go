@@ -1,0 +1,20 @@
+package mage
+
+import (
+	"context"
+
+	"github.com/dagadbm/vps/mage/deploy"
+)
+
+// Rollback takes HOST back to the generation before and its tree, or cancels a run that waits to be confirmed.
+func Rollback(ctx context.Context, host string,
+	to *int, // the generation to go back to
+	force *bool, // also to a generation whose tree is not kept
+) error {
+	return with(ctx, func(ctx context.Context, s *session) error {
+		o := deploy.RollbackOptions{To: or(to, 0), Force: or(force, false), UpdateOptions: deploy.DefaultUpdate()}
+		result, err := s.Rollback(ctx, host, o)
+		s.showResult(result)
+		return err
+	})
+}
