@@ -1,0 +1,7 @@
+# The one disk, as far as the toy knows disks.
+{
+  disko.devices.disk.main = {
+    type = "disk";
+    device = "/dev/sda";
+  };
+}

@@ -1,0 +1,20 @@
+{
+  description = "Stand-in for disko, for tests";
+
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs";
+
+  outputs =
+    { self, nixpkgs }:
+    {
+      nixosModules.disko =
+        { config, ... }:
+        {
+          # As disko does: the disk with a BIOS boot partition is GRUB's.
+          boot.loader.grub.devices = map (disk: disk.device) (
+            builtins.filter (
+              disk: builtins.any (part: part.type or "" == "EF02") (builtins.attrValues disk.content.partitions)
+            ) (builtins.attrValues config.disko.devices.disk)
+          );
+        };
+    };
+}

@@ -1,0 +1,6 @@
+{
+  boot.initrd.availableKernelModules = [
+    "virtio_pci"
+    "virtio_scsi"
+  ];
+}
