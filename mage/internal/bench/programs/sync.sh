@@ -1,0 +1,2 @@
+#!/bin/sh
+# Stands for sync: fifty servers do not share one disk.
