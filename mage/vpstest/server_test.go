@@ -199,6 +199,27 @@ func TestFilesByTransfer(t *testing.T) {
 	assert.EqualValues(t, sftp.ErrSSHFxFailure, status.Code)
 }
 
+// pkg/sftp's server may still write an answer when it has already returned, and
+// an ssh channel may not be written to and closed at once: -race must find nothing.
+func TestClientLeavesInMidTransfer(t *testing.T) {
+	t.Parallel()
+	client := dial(t, vpstest.Start(t))
+	for range 50 {
+		channel, requests, err := client.OpenChannel("session", nil)
+		require.NoError(t, err)
+		go ssh.DiscardRequests(requests)
+		ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"}))
+		require.NoError(t, err)
+		require.True(t, ok)
+		const start = 1 // SSH_FXP_INIT, which is answered with the server's version
+		_, err = channel.Write([]byte{0, 0, 0, 5, start, 0, 0, 0, 3})
+		require.NoError(t, err)
+		require.NoError(t, channel.CloseWrite())
+		_, err = io.ReadAll(channel)
+		require.NoError(t, err)
+	}
+}
+
 func TestJumpHost(t *testing.T) {
 	t.Parallel()
 	jump, s := vpstest.Start(t), vpstest.Start(t, vpstest.WithHostname("behind"))

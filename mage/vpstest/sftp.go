@@ -26,8 +26,9 @@ func (l *login) sftp() {
 	handlers := sftp.Handlers{FileGet: files, FilePut: files, FileCmd: files, FileList: files}
 	server := sftp.NewRequestServer(l.channel, handlers, sftp.WithStartDirectory(l.server.home()))
 	_ = server.Serve()
+	// No exit status, nor an end of output before it: an answer may still be on its
+	// way, and a channel may not be written to and half closed at once.
 	_ = server.Close()
-	l.exit(0)
 }
 
 // files are the operations of SFTP on a root.
