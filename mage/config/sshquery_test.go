@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -66,8 +67,8 @@ func TestAnswerOfAnOlderRelease(t *testing.T) {
 func sshScript(t *testing.T, body string) *Resolver {
 	t.Helper()
 	r := resolver(t, "", "")
-	r.Program = write(t, t.TempDir(), "ssh", "#!/bin/sh\n"+body)
-	require.NoError(t, os.Chmod(r.Program, 0o700))
+	r.Program = filepath.Join(t.TempDir(), "ssh")
+	require.NoError(t, program.Write(r.Program, "#!/bin/sh\n"+body))
 	return r
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/nixos"
 	"github.com/dagadbm/vps/mage/vpstest"
@@ -70,9 +71,8 @@ func (c *candidate) engine(script string) {
 	c.t.Helper()
 	dir := c.t.TempDir()
 	c.calls = filepath.Join(dir, "calls")
-	program := filepath.Join(dir, "docker")
-	require.NoError(c.t, os.WriteFile(program, fmt.Appendf(nil, "#!/bin/sh\necho \"$*\" >>%q\n%s", c.calls, script), 0o700))
-	c.Config.Install.Engine = program
+	c.Config.Install.Engine = filepath.Join(dir, "docker")
+	require.NoError(c.t, program.Write(c.Config.Install.Engine, fmt.Sprintf("#!/bin/sh\necho \"$*\" >>%q\n%s", c.calls, script)))
 }
 
 // typing makes somebody sit at the terminal who types this.

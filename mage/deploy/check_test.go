@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/nixos"
 	"github.com/dagadbm/vps/mage/secrets"
@@ -175,7 +176,7 @@ func TestCheckWithoutWhatNixNeeds(t *testing.T) {
 			f, _ := newCheck(t)
 			f.Config.Install.Engine = filepath.Join(t.TempDir(), "docker")
 			if c.engine != "" {
-				require.NoError(t, os.WriteFile(f.Config.Install.Engine, []byte("#!/bin/sh\n"+c.engine+"\n"), 0o755))
+				require.NoError(t, program.Write(f.Config.Install.Engine, "#!/bin/sh\n"+c.engine+"\n"))
 			}
 
 			found := f.Check(t.Context(), CheckOptions{})
@@ -308,7 +309,7 @@ func TestCheckLooksAtThingsSideBySide(t *testing.T) {
 	t.Parallel()
 	asked := filepath.Join(t.TempDir(), "asked")
 	f, _ := newCheck(t, vpstest.WithHook(func(*vpstest.Server, vpstest.Call) { _ = os.WriteFile(asked, nil, 0o600) }))
-	require.NoError(t, os.WriteFile(f.Config.Install.Engine, []byte("#!/bin/sh\nfor i in $(seq 200); do [ ! -e '"+asked+"' ] || exit 0; sleep 0.1; done; exit 1\n"), 0o755))
+	require.NoError(t, program.Write(f.Config.Install.Engine, "#!/bin/sh\nfor i in $(seq 200); do [ ! -e '"+asked+"' ] || exit 0; sleep 0.1; done; exit 1\n"))
 
 	found := f.Check(t.Context(), CheckOptions{Host: "web", Offline: true})
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dagadbm/vps/mage/internal/faults"
+	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/dagadbm/vps/mage/vpstest"
@@ -54,7 +55,7 @@ func (h *hygiene) edit(t *testing.T, dir string) {
 	values := filepath.Join(dir, "values")
 	require.NoError(t, os.WriteFile(values, fmt.Appendf(nil, "ssh-public-key: %q\ngateway-token: %s\n", text, h.needles["edited value"]), 0o600))
 	editor := filepath.Join(dir, "editor")
-	require.NoError(t, os.WriteFile(editor, fmt.Appendf(nil, "#!/bin/sh\ncat %s >\"$1\"\n", values), 0o700))
+	require.NoError(t, program.Write(editor, fmt.Sprintf("#!/bin/sh\ncat %s >\"$1\"\n", values)))
 	changed, err := secrets.Edit(t.Context(), h.Dir, h.keys(), secrets.EditOptions{
 		Console: terminal{quiet{h.said}}, Stdin: strings.NewReader(""), Stdout: h.stdout, Stderr: h.story,
 		Getenv: func(name string) string { return map[string]string{"EDITOR": editor}[name] },

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/dagadbm/vps/mage/nixos"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -17,13 +18,13 @@ import (
 // script. calls gives the command lines so far.
 func (f *fixture) fakeEngine(script string) (calls func() string) {
 	f.t.Helper()
-	program := filepath.Join(f.t.TempDir(), "docker")
+	engine := filepath.Join(f.t.TempDir(), "docker")
 	text := "#!/bin/sh\nprintf '%s\\n' \"$*\" >>\"$0.calls\"\n" +
 		"case $1 in version) echo 28.0.0; exit ;; run) ;; *) exit 0 ;; esac\n" + script + "\n"
-	require.NoError(f.t, os.WriteFile(program, []byte(text), 0o755))
-	f.Config.Install.Engine = program
+	require.NoError(f.t, program.Write(engine, text))
+	f.Config.Install.Engine = engine
 	return func() string {
-		data, _ := os.ReadFile(program + ".calls")
+		data, _ := os.ReadFile(engine + ".calls")
 		return string(data)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -19,11 +20,11 @@ import (
 func fakeEngine(t *testing.T, name, script string) (Engine, func() []string) {
 	t.Helper()
 	dir := t.TempDir()
-	program := filepath.Join(dir, name)
+	engine := filepath.Join(dir, name)
 	calls := filepath.Join(dir, "calls")
 	text := fmt.Sprintf("#!/bin/sh\necho \"$*\" >>%q\n%s\n", calls, script)
-	require.NoError(t, os.WriteFile(program, []byte(text), 0o700))
-	return Engine{Program: program}, func() []string {
+	require.NoError(t, program.Write(engine, text))
+	return Engine{Program: engine}, func() []string {
 		data, _ := os.ReadFile(calls) // none: no calls
 		return strings.Split(strings.TrimSpace(string(data)), "\n")
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -198,7 +199,7 @@ func TestEntryStopsAtAKexecImageWithAnotherHash(t *testing.T) {
 func TestSSHWrapperComesFirstWithItsOptions(t *testing.T) {
 	t.Parallel()
 	real := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(real, "ssh"), []byte("#!/bin/sh\nfor a; do echo \"$a\"; done\n"), 0o700))
+	require.NoError(t, program.Write(filepath.Join(real, "ssh"), "#!/bin/sh\nfor a; do echo \"$a\"; done\n"))
 	in := minimalInstall()
 	in.Address = "2001:db8::1"
 	archive, err := in.Archive(payload())

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -28,7 +29,7 @@ func newScene(t *testing.T, script string) *scene {
 	s := &scene{ids: newIdentities(t, 1), console: &fakeConsole{}, base: t.TempDir()}
 	s.project = newProject(t, s.ids, exampleYAML)
 	editor := filepath.Join(t.TempDir(), "my editor")
-	require.NoError(t, os.WriteFile(editor, []byte("#!/bin/sh\nset -e\n"+script), 0o755))
+	require.NoError(t, program.Write(editor, "#!/bin/sh\nset -e\n"+script))
 	environment := map[string]string{"EDITOR": `"` + editor + `"`}
 	var output bytes.Buffer
 	s.options = EditOptions{

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -20,7 +21,7 @@ func TestSignalsInEveryPhase(t *testing.T) {
 	t.Parallel()
 	change := `sed -i.bak "s/hunter 2/hunter 3/"`
 	slow := filepath.Join(t.TempDir(), "slow-editor")
-	require.NoError(t, os.WriteFile(slow, []byte("#!/bin/sh\necho 'new: hunter 4' >> \"$1\"\necho reached\nexec sleep 60\n"), 0o755))
+	require.NoError(t, program.Write(slow, "#!/bin/sh\necho 'new: hunter 4' >> \"$1\"\necho reached\nexec sleep 60\n"))
 	for phase, editor := range map[string]string{
 		"plaintext": change, "editing": slow, "edited": change, "encrypted": change, "written": change,
 		"asking": `sed -i.bak "s/gateway-token/renamed/"`,
@@ -70,7 +71,7 @@ func assertIntact(t *testing.T, project Project, ids *Identities) {
 func TestWhatWasSavedInTheEditorIsKept(t *testing.T) {
 	t.Parallel()
 	editor := filepath.Join(t.TempDir(), "editor")
-	require.NoError(t, os.WriteFile(editor, []byte("#!/bin/sh\nsed -i.bak 's/hunter 2/hunter 4/' \"$1\"\necho reached\nexec sleep 60\n"), 0o755))
+	require.NoError(t, program.Write(editor, "#!/bin/sh\nsed -i.bak 's/hunter 2/hunter 4/' \"$1\"\necho reached\nexec sleep 60\n"))
 	ids := newIdentities(t, 1)
 	project := newProject(t, ids, exampleYAML)
 	cmd := helper(t, "edit", project, t.TempDir(), "none", editor)

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -129,7 +130,7 @@ func conflict(t *testing.T, dir string) {
 	file := filepath.Join(t.TempDir(), "info")
 	require.NoError(t, os.WriteFile(file, []byte(info.String()), 0o600))
 	script := filepath.Join(t.TempDir(), "feed")
-	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\nexec git update-index --index-info <'"+file+"'\n"), 0o700))
+	require.NoError(t, program.Write(script, "#!/bin/sh\nexec git update-index --index-info <'"+file+"'\n"))
 	git(t, dir, "-c", "alias.feed=!"+script, "feed")
 }
 
@@ -192,7 +193,7 @@ func TestCollectWithAGitThatFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bin := t.TempDir()
-			require.NoError(t, os.WriteFile(filepath.Join(bin, "git"), []byte("#!/bin/sh\n"+c.script+"\n"), 0o700))
+			require.NoError(t, program.Write(filepath.Join(bin, "git"), "#!/bin/sh\n"+c.script+"\n"))
 			t.Setenv("PATH", bin+":/usr/bin:/bin")
 			tr, err := Collect(context.Background(), project(t, nil))
 			if c.warning != "" {

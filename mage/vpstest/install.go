@@ -8,6 +8,8 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/program"
 )
 
 // installScript writes one of our scripts with this server's paths in it, and
@@ -17,24 +19,7 @@ func (s *Server) installScript(name, at string, more ...string) error {
 	if err != nil {
 		return err
 	}
-	return writeProgram(at, s.replacer(more).Replace(string(text)))
-}
-
-// writeProgram never writes through a link: that leads to this machine's own
-// programs.
-func writeProgram(at, text string) error {
-	if err := os.Remove(at); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	file, err := os.OpenFile(at, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	if _, err := file.WriteString(text); err != nil {
-		_ = file.Close()
-		return err
-	}
-	return file.Close()
+	return program.Write(at, s.replacer(more).Replace(string(text)))
 }
 
 func (s *Server) replacer(more []string) *strings.Replacer {

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/program"
 )
 
 //go:embed programs
@@ -137,7 +139,7 @@ func (s *Server) replacePrograms(bin string) error {
 			_ = os.Remove(path)
 			continue
 		}
-		if err := writeProgram(path, script); err != nil {
+		if err := program.Write(path, script); err != nil {
 			return err
 		}
 	}

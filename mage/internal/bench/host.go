@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/bench/delay"
+	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"golang.org/x/crypto/ssh"
 )
@@ -103,7 +104,7 @@ func (h *host) furnish() error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(h.played.Path("nix/switch-to-configuration"), text, 0o755); err != nil {
+	if err := program.Write(h.played.Path("nix/switch-to-configuration"), string(text)); err != nil {
 		return err
 	}
 	for _, secret := range []string{"run/secrets/gateway-token", "run/secrets-for-users/ssh-public-key"} {

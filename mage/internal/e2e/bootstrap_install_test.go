@@ -14,6 +14,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/docker"
 	"github.com/dagadbm/vps/mage/internal/e2e/fresh"
+	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
@@ -170,7 +171,7 @@ func (r *rented) wrapDocker(script string) (dir string) {
 	real, err := exec.LookPath("docker")
 	require.NoError(r.t, err)
 	dir = r.t.TempDir()
-	require.NoError(r.t, os.WriteFile(filepath.Join(dir, "docker"), fmt.Appendf(nil, "#!/bin/sh\n%s\nexec %s \"$@\"\n", script, real), 0o755))
+	require.NoError(r.t, program.Write(filepath.Join(dir, "docker"), fmt.Sprintf("#!/bin/sh\n%s\nexec %s \"$@\"\n", script, real)))
 	return dir
 }
 

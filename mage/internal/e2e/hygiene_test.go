@@ -12,6 +12,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/e2e"
 	"github.com/dagadbm/vps/mage/internal/faults"
+	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -44,7 +45,7 @@ func TestFaultsSecretsStaySecretOnARealServer(t *testing.T) {
 	}
 	c.must("rollback", "web")
 	c.must("secrets:list")
-	c.run("secrets:rotate")
+	c.must("secrets:rotate")
 	c.crash()
 	found := watch.Stop()
 
@@ -143,7 +144,7 @@ func (c *canaries) must(args ...string) {
 // editor is a script in an editor's place; nothing of the secrets is in it.
 func (c *canaries) editor(script string) {
 	c.t.Helper()
-	require.NoError(c.t, os.WriteFile(c.file("editor"), []byte("#!/bin/sh\n"+script), 0o700))
+	require.NoError(c.t, program.Write(c.file("editor"), "#!/bin/sh\n"+script))
 }
 
 func (c *canaries) edit() {
