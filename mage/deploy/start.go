@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +38,7 @@ func (c parcel) pack() ([]byte, error) {
 	a := tree.NewArchive()
 	a.Add("request", 0o600, request)
 	a.Add("supervisor.sh", 0o700, nixos.Supervisor())
-	a.Add("delete", 0o600, lines(c.deleted()))
+	a.Add("delete", 0o600, c.deleted())
 	a.Add("secrets", 0o600, lines(c.secrets))
 	if c.tree != nil {
 		a.AddTree("tree", c.tree, c.diff.Upload())
@@ -46,16 +47,14 @@ func (c parcel) pack() ([]byte, error) {
 }
 
 // deleted lists what must go from the staged copy before the archive is laid
-// over it: a file that became a link is not written through.
-func (c parcel) deleted() []string {
-	var paths []string
-	for _, e := range c.diff.Removed {
-		paths = append(paths, e.Path)
+// over it: a file that became a link is not written through. It is as xargs -0
+// wants it, for paths that no program can take for a flag.
+func (c parcel) deleted() []byte {
+	var list []byte
+	for _, e := range slices.Concat(c.diff.Removed, c.diff.Changed) {
+		list = append(list, "./"+e.Path+"\x00"...)
 	}
-	for _, e := range c.diff.Changed {
-		paths = append(paths, e.Path)
-	}
-	return paths
+	return list
 }
 
 func lines(list []string) []byte {

@@ -62,13 +62,22 @@ func (a Archive) Bytes() ([]byte, error) {
 		sent = a.Tree
 	}
 	members := [][2]string{
-		{"request", a.request()}, {"manifest", a.manifest()}, {"delete", lineList(a.Delete)},
+		{"request", a.request()}, {"manifest", a.manifest()}, {"delete", deleteList(a.Delete)},
 		{"secrets", lineList(a.Secrets)}, {"supervisor.sh", string(supervisor)},
 	}
 	for _, path := range sortedKeys(sent) {
 		members = append(members, [2]string{"tree/" + path, sent[path]})
 	}
 	return tarOf(members)
+}
+
+// deleteList is as xargs -0 wants it.
+func deleteList(paths []string) string {
+	var b strings.Builder
+	for _, path := range paths {
+		b.WriteString("./" + path + "\x00")
+	}
+	return b.String()
 }
 
 func (a Archive) request() string {

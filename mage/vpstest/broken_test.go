@@ -30,7 +30,7 @@ var promises = []promise{
 	{"has a watchdog",
 		`watchdog() {`, "watchdog() {\n exit 0", deadSupervisorIsUndone},
 	{"compares under the lock",
-		`[ "$(digest "$NIXOS")" = "$base" ]`, `true`, changedTreeIsStale},
+		`[ "$(hash_of <"$run/manifest.old")" = "$base" ]`, `true`, changedTreeIsStale},
 	{"checks what it staged",
 		`[ "$(digest "$staged")" = "$want" ]`, `true`, wrongTreeIsRefused},
 	{"syncs what it commits",

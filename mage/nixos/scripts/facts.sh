@@ -16,29 +16,38 @@ first() {
 
 facts_of_system() {
     say facts 1
-    say arch "$(uname -m)"
+    uname -n -m | {
+        read -r name machine
+        say hostname "$name"
+        say arch "$machine"
+    }
     uid=$(id -u)
     say uid "$uid"
     now
     say time "$now"
-    say hostname "$(uname -n)"
     [ ! -e "$ROOT/etc/NIXOS" ] || say nixos 1
     # shellcheck disable=SC1091 # a file of the server's
     say os "$(. "$ROOT/etc/os-release" 2>/dev/null && printf '%s' "${PRETTY_NAME-}")"
     ! systemd || say systemd 1
-    say current "$(readlink -f "$ROOT/run/current-system")"
-    say booted "$(readlink -f "$ROOT/run/booted-system")"
-    say profile "$(readlink -f "$PROFILE")"
+    # Of another Linux the last is not even in a folder, and gives no line.
+    readlink -f "$ROOT/run/current-system" "$ROOT/run/booted-system" "$PROFILE" | {
+        for key in current booted profile; do
+            system=
+            IFS= read -r system
+            say "$key" "$system"
+        done
+    }
     say generation "$(generation)"
     say version "$(first "$ROOT/run/current-system/nixos-version")"
     memory=$(while read -r key value _; do
         [ "$key" != MemTotal: ] || echo "$value"
     done 2>/dev/null <"$ROOT/proc/meminfo")
     say memory "$memory"
-    say free.nix "$(free "$ROOT/nix/store")"
-    say free.etc "$(free "$ROOT/etc")"
-    say free.state "$(free "$STATE")"
-    say free.boot "$(free "$ROOT/boot")"
+    set -- nix etc state boot
+    free "$ROOT/nix/store" "$ROOT/etc" "$STATE" "$ROOT/boot" | while read -r kilobytes; do
+        say "free.$1" "$kilobytes"
+        shift
+    done
 }
 
 # /etc/nixos must be a folder that can be exchanged by a rename.
@@ -55,9 +64,8 @@ facts_of_tree() {
     fi
     say tree "$kind"
     if [ "$uid" = 0 ] || [ -n "$ROOT" ]; then
-        parent=$STATE
-        while [ ! -e "$parent" ]; do parent=$(dirname "$parent"); done
-        [ -w "$parent" ] || say readonly "$STATE"
+        existing "$STATE"
+        [ -w "$existing" ] || say readonly "$STATE"
         [ -w "$ROOT/etc" ] || say readonly "$ROOT/etc"
     fi
     if [ -f "$ROOT$AGE_KEY" ]; then
@@ -83,7 +91,7 @@ facts_of_runs() {
         while IFS= read -r line; do
             printf 'holder.%s\n' "$line"
         done <"$STATE/holder"
-        say holder.status "$(tail -n 1 "$STATE/runs/$holder/status")"
+        say holder.status "$(lastline "$STATE/runs/$holder/status")"
     fi
     last=
     for dir in "$STATE"/runs/*; do
@@ -94,7 +102,7 @@ facts_of_runs() {
     done
     if [ -n "$last" ]; then
         say last.id "${last##*/}"
-        say last.status "$(tail -n 1 "$last/status")"
+        say last.status "$(lastline "$last/status")"
     fi
     if systemd; then
         say upgrade "$(systemctl is-active nixos-upgrade.service 2>/dev/null)"

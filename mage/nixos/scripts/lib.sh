@@ -28,7 +28,10 @@ manifest() {
         echo missing
         return
     fi
-    if [ -n "$(LC_ALL=C find "$1" ! -type d ! -type f ! -type l -o -name '*[[:cntrl:]\\]*')" ]; then
+    # Most trees have plain files only: one look for all else.
+    special=$(LC_ALL=C find "$1" ! -type d ! -type f -o -type f -perm -100 -o -name '*[[:cntrl:]\\]*')
+    if [ -n "$special" ] &&
+        [ -n "$(LC_ALL=C find "$1" ! -type d ! -type f ! -type l -o -name '*[[:cntrl:]\\]*')" ]; then
         echo odd
         return
     fi
@@ -36,8 +39,7 @@ manifest() {
         cd "$1" || exit 1
         {
             find . -type f ! -perm -100 -exec sha256sum {} + | listed f
-            # Most trees have neither programs nor links: one look for both.
-            [ -z "$(find . -type f -perm -100 -o -type l)" ] || {
+            [ -z "$special" ] || {
                 find . -type f -perm -100 -exec sha256sum {} + | listed x
                 find . -type l | while IFS= read -r link; do
                     hash=$(readlink -n "$link" | sha256sum)
@@ -56,9 +58,12 @@ listed() {
 }
 
 # digest DIR prints the hash of a tree's manifest.
-digest() {
-    digest_=$(manifest "$1" | sha256sum)
-    echo "${digest_%% *}"
+digest() { manifest "$1" | hash_of; }
+
+# hash_of prints the hash of its input.
+hash_of() {
+    hash_=$(sha256sum)
+    echo "${hash_%% *}"
 }
 
 # field FILE KEY prints the value of the line KEY=VALUE, or nothing.
@@ -74,6 +79,13 @@ field() {
     done <"$1"
 }
 
+# lastline FILE prints its last line, whole or not, without a process of its own.
+lastline() {
+    last_=
+    while IFS= read -r line || [ -n "$line" ]; do last_=$line; done <"$1"
+    printf '%s\n' "$last_"
+}
+
 # generation prints the number of the system profile's generation.
 generation() {
     link=$(readlink "$PROFILE") || return 0
@@ -82,15 +94,25 @@ generation() {
     echo "${link%-link}"
 }
 
-# free PATH prints the kilobytes that are free where PATH, or the first of its
-# parents that exists, lives.
+# existing PATH sets $existing to it, or to the first of its parents that exists.
+existing() {
+    existing=$1
+    until [ -e "$existing" ]; do existing=${existing%/*}; done
+    existing=${existing:-/}
+}
+
+# free PATH... prints the kilobytes that are free where each would live, a line
+# each, or nothing: with one missing, a line would be taken for another.
 free() {
-    path=$1
-    while [ ! -e "$path" ]; do path=$(dirname "$path"); done
-    df -Pk "$path" | {
+    for path; do
+        existing "$path"
+        shift
+        set -- "$@" "$existing"
+    done
+    lines=$(df -Pk "$@") || return 0
+    printf '%s\n' "$lines" | {
         read -r _
-        read -r _ _ _ kilobytes _
-        echo "$kilobytes"
+        while read -r _ _ _ kilobytes _; do echo "$kilobytes"; done
     }
 }
 
@@ -100,6 +122,7 @@ troubled() {
     systemd || return 0
     troubled_of system systemctl
     for linger in "$ROOT"/var/lib/systemd/linger/*; do
+        [ -e "$linger" ] || continue
         user=${linger##*/}
         uid=$(id -u "$user" 2>/dev/null) || continue
         [ -d "$ROOT/run/user/$uid" ] || continue

@@ -13,18 +13,20 @@ fail() {
 }
 
 unpack() {
-    mkdir -p "$STATE/runs" || fail "cannot make $STATE"
+    [ -d "$STATE/runs" ] || mkdir -p "$STATE/runs" || fail "cannot make $STATE"
     chmod 700 "$STATE" || fail "cannot protect $STATE"
     (umask 077 && mkdir "$run") || fail "cannot make $run"
     # Copied, not moved: the file may belong to another user, who could still
     # hold it open and change it after its hash was compared.
     cat "$UPLOAD" >"$run/archive.tar" || fail "cannot write to $run: is the disk full?"
-    rm -f "$UPLOAD"
-    find . -maxdepth 1 -name '.vps-upload-*' -mmin +60 -exec rm -f {} +
     hash=$(sha256sum <"$run/archive.tar")
     [ "${hash%% *}" = "$SHA256" ] || fail "the archive arrived damaged"
     tar -xof "$run/archive.tar" -C "$run" || fail "cannot unpack the archive in $run"
-    rm -f "$run/archive.tar"
+    rm -f "$UPLOAD" "$run/archive.tar"
+    for other in .vps-upload-*; do
+        # A client that died left it behind.
+        [ ! -f "$other" ] || [ -z "$(find "$other" -mmin +60)" ] || rm -f "$other"
+    done
     : >"$run/log"
     : >"$run/status"
 }

@@ -66,18 +66,21 @@ phase() {
 # finish RESULT [KEY=VALUE...] [message=TEXT] ends the run. The lock is let go
 # before anybody can read the end: who reads it may start the next run at once.
 finish() {
-    rm -f "$run/reserve" "$bell"
+    if [ -e "$STATE/intent" ] && [ "$(field "$STATE/intent" id)" = "$id" ]; then
+        # The staged folder may hold the only copy of a tree.
+        rm -f "$run/reserve" "$bell"
+    else
+        rm -rf "$run/reserve" "$bell" "$staged"
+    fi
     now
     line="$now end result=$1 log=$(($(wc -c <"$run/log")))"
     shift
-    # While an intent stands, the staged folder may hold the only copy of a tree.
-    [ "$(field "$STATE/intent" id)" = "$id" ] || rm -rf "$staged"
     printf '%s\n' "$line $*" >"$run/ended.new"
     mv "$run/ended.new" "$run/ended"
     disarm switch confirm undo
     rm -rf "$run/tree" "$run/result" "$ROOT/nix/var/nix/gcroots/vps-$id"
     exec 9>&-
-    cat "$run/ended" >>"$run/status"
+    printf '%s\n' "$line $*" >>"$run/status"
     exit 0
 }
 
@@ -118,11 +121,7 @@ requested() {
 }
 
 announce() {
-    {
-        for key in id who from since digest commit action kind generation; do
-            printf '%s=%s\n' "$key" "$(field "$run/request" "$key")"
-        done
-    } >"$STATE/holder.new"
+    requested id who from since digest commit action kind generation >"$STATE/holder.new"
     mv "$STATE/holder.new" "$STATE/holder"
 }
 
@@ -130,9 +129,12 @@ announce() {
 
 stage() {
     phase staging
-    rm -rf "$ROOT"/etc/.nixos-vps-*
+    for left in "$ROOT"/etc/.nixos-vps-*; do
+        [ ! -e "$left" ] || rm -rf "$left"
+    done
     [ "$want" != none ] || return 0
-    [ "$(digest "$NIXOS")" = "$base" ] ||
+    manifest "$NIXOS" >"$run/manifest.old" || finish failed "message=could not list /etc/nixos: $(tail -n 1 "$run/log")"
+    [ "$(hash_of <"$run/manifest.old")" = "$base" ] ||
         finish stale "message=/etc/nixos changed while the run was being prepared"
     if [ "$kind" = rollback ]; then
         cp -a "$STATE/trees/$want" "$staged"
@@ -141,23 +143,24 @@ stage() {
     fi || finish failed "message=could not stage the tree: $(tail -n 1 "$run/log")"
     [ "$(digest "$staged")" = "$want" ] ||
         finish failed "message=the staged tree is not the one that was sent"
-    sync
 }
 
 stage_update() {
     mkdir "$staged" || return
-    case $(manifest "$NIXOS" | head -n 1) in
+    first=
+    read -r first <"$run/manifest.old"
+    case $first in
     odd | missing) ;;
     *) cp -a "$NIXOS/." "$staged/" ;;
     esac || return
     # All at once: a process for each of a thousand files is seconds.
-    (cd "$staged" && sed 's|^|./|' "$run/delete" | tr '\n' '\0' | xargs -0 rm -f) || return
+    [ ! -s "$run/delete" ] || (cd "$staged" && xargs -0 rm -f <"$run/delete") || return
     find "$staged" -mindepth 1 -depth -type d -empty -exec rmdir {} \;
     [ ! -d "$run/tree" ] || cp -RP "$run/tree/." "$staged/" || return
     chown -hR 0:0 "$staged" 2>/dev/null || [ -n "$ROOT" ] || return
-    find "$staged" -type d -exec chmod 0755 {} + || return
-    find "$staged" -type f -perm -100 -exec chmod 0755 {} + || return
-    find "$staged" -type f ! -perm -100 -exec chmod 0644 {} +
+    # Most have their mode, and need no program.
+    find "$staged" \( -type d -o -type f -perm -100 \) ! -perm 0755 -exec chmod 0755 {} + \
+        -o -type f ! -perm -100 ! -perm 0644 -exec chmod 0644 {} +
 }
 
 # --- building ------------------------------------------------------------------
@@ -172,8 +175,10 @@ build() {
         ln -sfn "$new" "$run/result"
     else
         # An explicit path: a bare one breaks where /etc is a git repository.
-        apart env _NIXOS_REBUILD_REEXEC=1 nixos-rebuild build \
-            --flake "path:$staged#$(field "$run/request" output)" ||
+        (
+            export _NIXOS_REBUILD_REEXEC=1
+            apart nixos-rebuild build --flake "path:$staged#$(field "$run/request" output)"
+        ) ||
             finish failed "stage=build" "message=the build failed"
         new=$(readlink -f "$run/result") || finish failed "stage=build" "message=the build left no result"
     fi
@@ -247,9 +252,9 @@ disarm() {
 # inhibited asks the new system whether it can be switched to while the old one
 # runs. Its answer is in its words: the exit code of a failed check is arbitrary.
 inhibited() {
-    activate "$new" check >"$run/check" 2>&1
-    cat "$run/check"
-    case $(cat "$run/check") in
+    answer=$(activate "$new" check 2>&1)
+    printf '%s\n' "$answer"
+    case $answer in
     *"re-switch check"*) finish failed reason=reboot "message=the new system cannot replace the running one without a reboot" ;;
     esac
 }
@@ -301,7 +306,7 @@ untouched() {
 await() {
     [ "$confirm" != 0 ] || return 0
     # Open both ways: whoever rings does not wait, and no ringing is lost.
-    rm -f "$bell"
+    [ ! -e "$bell" ] || rm -f "$bell"
     mkfifo "$bell" && exec 7<>"$bell"
     now
     deadline=$((now + confirm))
@@ -309,14 +314,17 @@ await() {
     while :; do
         [ ! -e "$run/confirmed" ] || return 0
         [ ! -e "$run/rejected" ] || roll_back "reason=rejected" "message=$(cat "$run/rejected")"
-        now
         [ "$now" -lt "$deadline" ] ||
             roll_back "reason=unconfirmed" "message=nobody confirmed the new system within $confirm s"
+        # A login that died before it rang is found out all the same.
+        patience=$((deadline - now))
+        [ "$patience" -lt 5 ] || patience=5
         if [ -p "$bell" ]; then
-            apart timeout 1 head -n 1 <&7 >/dev/null
+            apart timeout "$patience" head -n 1 <&7 >/dev/null
         else
             sleep 0.1
         fi
+        now
     done
 }
 
@@ -419,6 +427,8 @@ commit() {
         exit 0
     fi
     phase committing
+    # Nobody has exchanged it yet, so place need not look whether it is there.
+    [ "$base" = "$want" ] || unplaced=$want
     if keep_tree && write_intent && advance; then
         finish_committed
     fi
@@ -440,21 +450,29 @@ finish_committed() {
 # A tree is kept as long as its generation exists: rollback needs both.
 keep_tree() {
     [ "$want" = none ] || [ -d "$STATE/trees/$want" ] || {
-        mkdir -p "$STATE/trees" &&
-            rm -rf "$STATE/trees/.new" &&
+        { [ -d "$STATE/trees" ] || mkdir "$STATE/trees"; } &&
+            { [ ! -e "$STATE/trees/.new" ] || rm -rf "$STATE/trees/.new"; } &&
             cp -a "$staged" "$STATE/trees/.new" &&
             sync &&
             mv "$STATE/trees/.new" "$STATE/trees/$want"
     }
 }
 
+# write_intent also makes sure that the staged tree is on the disk.
 write_intent() {
-    cat "$run/request" >"$STATE/intent.new" &&
-        cp "$run/supervisor.sh" "$STATE/supervisor.sh.new" &&
-        mv "$STATE/supervisor.sh.new" "$STATE/supervisor.sh" &&
+    cp "$run/request" "$STATE/intent.new" &&
+        keep_supervisor &&
         sync &&
         mv "$STATE/intent.new" "$STATE/intent" &&
         sync
+}
+
+# keep_supervisor leaves the script that can decide an interrupted commit.
+keep_supervisor() {
+    cmp -s "$run/supervisor.sh" "$STATE/supervisor.sh" || {
+        cp "$run/supervisor.sh" "$STATE/supervisor.sh.new" &&
+            mv "$STATE/supervisor.sh.new" "$STATE/supervisor.sh"
+    }
 }
 
 # advance does, and does again after a crash, what makes the new system and its
@@ -464,7 +482,6 @@ advance() {
         activate "$new" boot "$switchtimeout" &&
         sync &&
         place "$want" &&
-        sync &&
         write_record &&
         sync &&
         rm -f "$STATE/intent" &&
@@ -495,7 +512,12 @@ retreat() {
 # that stopped in the middle has left it.
 place() {
     [ "$1" != none ] || return 0
-    [ "$(digest "$NIXOS")" = "$1" ] || bring "$1" || return
+    if [ "$1" = "${unplaced-}" ]; then
+        unplaced=
+        bring "$1" || return
+    else
+        [ "$(digest "$NIXOS")" = "$1" ] || bring "$1" || return
+    fi
     # A crash between the renames of swap left what was replaced under another
     # name, where nobody would keep or remove it.
     [ ! -d "$staged.old" ] || [ -e "$staged" ] || mv "$staged.old" "$staged"
@@ -529,17 +551,22 @@ swap() {
     fi
 }
 
+# write_record is called when the tree that was wanted is in its place, and puts
+# that on the disk, too.
 write_record() {
+    made=$(generation)
+    placed=$want
+    [ "$want" != none ] || placed=$(digest "$NIXOS")
     backfill
     keep_foreign
     {
         requested id kind action commit dirty who from since
         now
-        printf 'digest=%s\nwhen=%s\n' "$(digest "$NIXOS")" "$now"
-        printf 'system=%s\ngeneration=%s\n' "$new" "$(generation)"
+        printf 'digest=%s\nwhen=%s\n' "$placed" "$now"
+        printf 'system=%s\ngeneration=%s\n' "$new" "$made"
     } >"$STATE/record.new" || return
-    mkdir -p "$STATE/generations" || return
-    [ "$kind" = rollback ] || cp "$STATE/record.new" "$STATE/generations/$(generation)" || return
+    [ -d "$STATE/generations" ] || mkdir "$STATE/generations" || return
+    [ "$kind" = rollback ] || cp "$STATE/record.new" "$STATE/generations/$made" || return
     sync
     mv "$STATE/record.new" "$STATE/record"
 }
@@ -548,11 +575,11 @@ write_record() {
 # upgrade) were built from the tree of that commit.
 backfill() {
     [ -f "$STATE/record" ] || return 0
-    mkdir -p "$STATE/generations"
+    [ -d "$STATE/generations" ] || mkdir "$STATE/generations"
     for link in "$PROFILE"-*-link; do
         number=${link%-link}
         number=${number##*-}
-        [ -e "$STATE/generations/$number" ] || [ "$number" = "$(generation)" ] ||
+        [ -e "$STATE/generations/$number" ] || [ "$number" = "$made" ] ||
             [ "$number" -le "$(field "$STATE/record" generation)" ] ||
             cp "$STATE/record" "$STATE/generations/$number"
     done
@@ -622,7 +649,9 @@ tidy() {
         [ -z "$(find "$dir" -prune -mmin +15)" ] || alive "${dir##*/}" || rm -rf "$dir"
     done
     # Removed with their runs; a power cut may have brought one back.
-    rm -f "$ROOT"/nix/var/nix/gcroots/vps-*
+    for root in "$ROOT"/nix/var/nix/gcroots/vps-*; do
+        [ ! -L "$root" ] || rm -f "$root"
+    done
     for file in "$STATE"/generations/*; do
         [ -f "$file" ] && [ ! -L "$PROFILE-${file##*/}-link" ] && rm -f "$file"
     done
@@ -696,8 +725,12 @@ upgrading() {
 }
 
 remember_old() {
-    old=$(readlink -f "$ROOT/run/current-system")
-    boot=$(readlink -f "$PROFILE")
+    systems=$(readlink -f "$ROOT/run/current-system" "$PROFILE") ||
+        finish failed "message=no system runs, or none is the boot default"
+    old=${systems%%
+*}
+    boot=${systems#*
+}
     bootgeneration=$(generation)
     printf 'system=%s\nboot=%s\ngeneration=%s\n' "$old" "$boot" "$bootgeneration" >"$run/request.old"
 }
@@ -714,7 +747,7 @@ follow() {
         # The end is in the status already; "gone" could overtake it. Unless it died
         # between the two: nobody else would ever add it.
         if [ -e "$run/ended" ]; then
-            case $(tail -n 1 "$run/status") in
+            case $(lastline "$run/status") in
             [0-9]*" end result="*) ;;
             *) cat "$run/ended" >>"$run/status" ;;
             esac
