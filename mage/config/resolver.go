@@ -75,7 +75,7 @@ func NewResolver(cfg *Config) (*Resolver, error) {
 func (r *Resolver) settings(ctx context.Context, q query) (settings, error) {
 	var s settings
 	var err error
-	if r.Program != "" {
+	if r.Program != "" && r.hasFiles() {
 		s, err = r.askSSH(ctx, q)
 	} else {
 		s, err = r.readFiles(q)

@@ -95,3 +95,24 @@ func TestBothWaysOfReadingSSHConfigAgree(t *testing.T) {
 		})
 	}
 }
+
+// Where no file can configure anything, ssh is not started to say so; it would
+// have said the same.
+func TestWithoutFilesSSHIsNotAsked(t *testing.T) {
+	t.Parallel()
+	asked := withSSH(t, resolver(t, "", ""))
+	require.NoError(t, os.WriteFile(asked.SSHConfig, nil, 0o600))
+	without := *asked
+	without.SSHConfig = "none"
+	without.Run = func(context.Context, string, ...string) ([]byte, error) {
+		t.Error("ssh was started")
+		return nil, os.ErrInvalid
+	}
+	for _, arg := range []string{"a.example", "203.0.113.1", "2001:DB8:0::1", "bob@a.example:24"} {
+		want, err := asked.ResolveOne(t.Context(), arg)
+		require.NoError(t, err)
+		got, err := without.ResolveOne(t.Context(), arg)
+		require.NoError(t, err)
+		assert.Equal(t, want, got, arg)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,6 +95,15 @@ func (r *Resolver) configFiles() []string {
 		return nil
 	}
 	return []string{r.SSHConfig}
+}
+
+// hasFiles says whether there is a file that ssh would read. Without any, nothing
+// is configured, and a program need not be started, twice, to say so.
+func (r *Resolver) hasFiles() bool {
+	return slices.ContainsFunc(r.configFiles(), func(path string) bool {
+		_, err := os.Stat(path)
+		return !errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 // systemSSHConfig finds the system's file. A program that the system did not
