@@ -81,11 +81,18 @@ func HasCommit(ctx context.Context, dir, commit string) (bool, error) {
 // whether it is HEAD or an ancestor of it. A commit that is not there, or that
 // is newer, is not contained; outside git the answer is no.
 func ContainsCommit(ctx context.Context, dir, commit string) (bool, error) {
-	has, err := HasCommit(ctx, dir, commit)
-	if err != nil || !has {
-		return false, err
+	if !fullHash.MatchString(commit) {
+		return HasCommit(ctx, dir, commit) // which says what is wrong
 	}
-	return askGit(ctx, dir, "merge-base", "--is-ancestor", commit, "HEAD")
+	contains, err := askGit(ctx, dir, "merge-base", "--is-ancestor", commit, "HEAD")
+	if err == nil {
+		return contains, nil
+	}
+	// To a commit that is not there, git says what it says to a broken repository.
+	if has, unknown := HasCommit(ctx, dir, commit); unknown == nil && !has {
+		return false, nil
+	}
+	return false, err
 }
 
 // askGit puts a question that git answers with exit status 0 or 1. The commit

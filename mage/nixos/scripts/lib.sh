@@ -13,10 +13,18 @@ PROFILE=$ROOT/nix/var/nix/profiles/system
 
 systemd() { [ -d "$ROOT/run/systemd/system" ]; }
 
-# now sets $now to the seconds since 1970, without a process where the shell knows.
+# now sets $now to the seconds since 1970. The date is asked for once: what is added
+# is the time that passed, so that no deadline moves when the clock is set.
 now() {
-    # shellcheck disable=SC3028 # bash has it, which is the sh of NixOS
-    now=${EPOCHSECONDS:-$(date +%s)}
+    passed=
+    [ ! -r /proc/uptime ] || read -r passed _ </proc/uptime
+    passed=${passed%%.*}
+    if [ -z "$passed" ]; then
+        now=$(date +%s)
+        return
+    fi
+    [ -n "${began-}" ] || began=$(($(date +%s) - passed))
+    now=$((began + passed))
 }
 
 # manifest DIR prints the canonical listing of a tree: one line a file or

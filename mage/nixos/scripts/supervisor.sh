@@ -49,10 +49,17 @@ load() {
         switchtimeout=*) switchtimeout=$value ;;
         esac
     done <"$run/request"
-    old=$(field "$run/request.old" system)
-    new=$(field "$run/request.new" system)
-    boot=$(field "$run/request.old" boot)
-    bootgeneration=$(field "$run/request.old" generation)
+    old='' boot='' bootgeneration=''
+    [ ! -f "$run/request.old" ] || while IFS= read -r line; do
+        value=${line#*=}
+        case $line in
+        system=*) old=$value ;;
+        boot=*) boot=$value ;;
+        generation=*) bootgeneration=$value ;;
+        esac
+    done <"$run/request.old"
+    new=
+    [ ! -f "$run/request.new" ] || new=$(field "$run/request.new" system)
 }
 
 # --- telling -----------------------------------------------------------------
@@ -381,7 +388,8 @@ restore() {
         finish rolledback "degraded=1" "$@"
     fi
     phase rebooting
-    echo "$(date +%s) end result=rebooted log=$(($(wc -c <"$run/log"))) $*" >"$run/ended"
+    now
+    echo "$now end result=rebooted log=$(($(wc -c <"$run/log"))) $*" >"$run/ended"
     cat "$run/ended" >>"$run/status"
     sync
     systemctl reboot
