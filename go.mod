@@ -2,7 +2,7 @@ module github.com/dagadbm/vps
 
 go 1.26.0
 
-tool github.com/magefile/mage
+tool github.com/dagadbm/vps/mage/cmd/mage
 
 require (
 	filippo.io/age v1.3.2

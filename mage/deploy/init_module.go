@@ -17,7 +17,7 @@ import (
 
 const (
 	ourModule   = "github.com/dagadbm/vps"
-	mageProgram = "github.com/magefile/mage"
+	mageProgram = ourModule + "/mage/cmd/mage"
 )
 
 // module makes go.mod, or adds to it what our targets need: the program mage as
@@ -52,14 +52,15 @@ func missingLines(mod []byte) string {
 	return add
 }
 
-// mentions says whether a go.mod requires a module, or names a program as a tool.
+// mentions says whether a go.mod requires a module. Of our program it says whether
+// "go tool mage" starts something already: mage itself is as good, but slower.
 func mentions(mod []byte, path string) bool {
 	for line := range strings.Lines(string(mod)) {
 		line, _, _ = strings.Cut(line, "//")
 		words := strings.Fields(line)
 		last := len(words) - 1
 		switch {
-		case path == mageProgram && last >= 0 && words[last] == path && (last == 0 || words[0] == "tool"):
+		case path == mageProgram && last >= 0 && strings.HasSuffix(words[last], "/mage") && (last == 0 || words[0] == "tool"):
 			return true
 		case path != mageProgram && slices.Contains(words, path):
 			return true

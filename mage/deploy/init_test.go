@@ -45,7 +45,7 @@ func TestInitMakesAProjectThatCanBeDeployed(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, story, "go mod tidy")
 	assert.Contains(t, read(t, dir, "go.mod"), "module example.com/my-servers\n")
-	assert.Contains(t, read(t, dir, "go.mod"), "tool github.com/magefile/mage\n")
+	assert.Contains(t, read(t, dir, "go.mod"), "tool github.com/dagadbm/vps/mage/cmd/mage\n")
 	assert.Contains(t, read(t, dir, "magefile.go"), `_ "github.com/dagadbm/vps/mage"`)
 	assert.Equal(t, read(t, repository, "nix/modules/security.nix"), read(t, dir, "nix/modules/security.nix"))
 	_, err = config.Load(dir)
@@ -109,7 +109,9 @@ func TestInitKnowsWhatAModuleAlreadyHas(t *testing.T) {
 		mod, path string
 		want      bool
 	}{
-		"a tool":                 {"tool github.com/magefile/mage\n", mageProgram, true},
+		"a tool":                 {"tool github.com/dagadbm/vps/mage/cmd/mage\n", mageProgram, true},
+		"mage itself":            {"tool github.com/magefile/mage\n", mageProgram, true},
+		"another tool":           {"tool golang.org/x/tools/cmd/stringer\n", mageProgram, false},
 		"a tool in a block":      {"tool (\n\tgithub.com/magefile/mage // the targets\n)\n", mageProgram, true},
 		"required, but no tool":  {"require github.com/magefile/mage v1.17.2\n", mageProgram, false},
 		"only in a comment":      {"// tool github.com/magefile/mage\n", mageProgram, false},

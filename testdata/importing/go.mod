@@ -2,7 +2,7 @@ module example.com/servers
 
 go 1.26.0
 
-tool github.com/magefile/mage
+tool github.com/dagadbm/vps/mage/cmd/mage
 
 require github.com/dagadbm/vps v0.0.0
 

@@ -14,7 +14,7 @@ import (
 const (
 	modulePath     = "github.com/dagadbm/vps"
 	secretsPackage = modulePath + "/mage/secrets"
-	toolPackage    = "github.com/magefile/mage"
+	toolPackage    = modulePath + "/mage/cmd/mage"
 )
 
 // needsSecrets are packages of ours that do not compile without it.
