@@ -10,7 +10,10 @@ for path in "$@"; do
     found=
     while read -r kilobytes prefix; do
         case $path/ in
-        "$prefix"/*) found=$kilobytes ;;
+        "$prefix"/*)
+            found=$kilobytes
+            break
+            ;;
         esac
     done <@CONTROL@/free
     if [ -n "$found" ]; then
