@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/magefile/mage/mage"
 )
 
 // sources names a module, and the state of everything that its targets are
@@ -75,7 +77,9 @@ func selfContained(root string) error {
 	if err != nil {
 		return err
 	}
-	if replaced.Match(mod) {
+	// Magefiles in a folder may be a module of their own, with other sources.
+	_, err = os.Stat(filepath.Join(root, mage.MagefilesDirName, "go.mod"))
+	if err == nil || replaced.Match(mod) {
 		return errElsewhere
 	}
 	switch os.Getenv("GOWORK") {

@@ -70,7 +70,7 @@ func newCheckout(t *testing.T) checkout {
 	cmd.Env = append(os.Environ(), "MAGEFILE_CACHE="+c.cache)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	compiled, err := filepath.Glob(filepath.Join(c.cache, "*"))
+	compiled, err := filepath.Glob(filepath.Join(c.cache, "by-sources/*/*/*"))
 	require.NoError(t, err)
 	require.Len(t, compiled, 1)
 	c.program = compiled[0]
