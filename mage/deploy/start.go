@@ -14,11 +14,13 @@ import (
 	"github.com/dagadbm/vps/mage/tree"
 )
 
-// newID names a run: sorted by time, and never the same twice.
+// newID names a run: sorted by time, and never the same twice. By the millisecond,
+// because two updates that find little to do fit into a second.
 func newID(now time.Time) string {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // crypto/rand never fails
-	return now.UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(b[:])
+	date := strings.ReplaceAll(now.UTC().Format("20060102T150405.000Z"), ".", "")
+	return date + "-" + hex.EncodeToString(b[:])
 }
 
 // parcel is what a run is made of, before it is one archive.
