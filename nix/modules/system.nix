@@ -133,6 +133,9 @@ in
           "nix-command"
           "flakes"
         ];
+        # Nix believes its database for ever: what is registered there has to be on
+        # the disk, or a power cut in the nightly upgrade leaves empty files.
+        fsync-store-paths = true;
         # One build at a time: two big ones do not fit into a small memory.
         max-jobs = 1;
         # Free 3 GB of unused store when less than 1 GB is left in a build.

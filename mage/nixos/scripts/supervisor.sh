@@ -184,6 +184,8 @@ build() {
         # An explicit path: a bare one breaks where /etc is a git repository.
         (
             export _NIXOS_REBUILD_REEXEC=1
+            # Else a power cut leaves files empty that Nix takes for valid ever after.
+            export NIX_CONFIG='fsync-store-paths = true'
             apart nixos-rebuild build --flake "path:$staged#$(field "$run/request" output)"
         ) ||
             finish failed "stage=build" "message=the build failed"
