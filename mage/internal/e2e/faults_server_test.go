@@ -135,7 +135,7 @@ func (v *victim) endure(area string, m moment, strike func()) {
 func (v *victim) whole(before standing, err error) bool {
 	v.t.Helper()
 	is := stand(v.s)
-	ok := assert.Empty(v.t, v.s.Exec("find /etc/nixos /var/lib/vps/trees /var/lib/vps/generations /var/lib/vps/record -type f -empty"))
+	ok := assert.Empty(v.t, v.s.Exec("find /etc/nixos /var/lib/vps/trees /var/lib/vps/generations /var/lib/vps/record -path '*/.new' -prune -o -type f -empty -print"))
 	if deploy.ExitStatus(err) != int(deploy.CodeUnknown) {
 		ok = assert.Equal(v.t, is == before, err != nil, "the client said %v", err) && ok
 	}

@@ -185,7 +185,9 @@ build() {
         (
             export _NIXOS_REBUILD_REEXEC=1
             # Else a power cut leaves files empty that Nix takes for valid ever after.
-            export NIX_CONFIG='fsync-store-paths = true'
+            # The older of the two also syncs what is built; a Nix without it warns.
+            export NIX_CONFIG='fsync-store-paths = true
+sync-before-registering = true'
             apart nixos-rebuild build --flake "path:$staged#$(field "$run/request" output)"
         ) ||
             finish failed "stage=build" "message=the build failed"
