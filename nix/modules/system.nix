@@ -134,7 +134,8 @@ in
           "flakes"
         ];
         # Nix believes its database for ever: what is registered there has to be on
-        # the disk, or a power cut in the nightly upgrade leaves empty files.
+        # the disk, or a power cut in the nightly upgrade leaves empty files. Nix 2.26
+        # does so for what it downloads, not for what it builds.
         fsync-store-paths = true;
         # One build at a time: two big ones do not fit into a small memory.
         max-jobs = 1;
