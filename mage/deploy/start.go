@@ -53,7 +53,7 @@ func (c parcel) pack() ([]byte, error) {
 // wants it, for paths that no program can take for a flag.
 func (c parcel) deleted() []byte {
 	var list []byte
-	for _, e := range slices.Concat(c.diff.Removed, c.diff.Changed) {
+	for _, e := range slices.Concat(c.diff.Removed, c.diff.Replaced()) {
 		list = append(list, "./"+e.Path+"\x00"...)
 	}
 	return list

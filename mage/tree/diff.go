@@ -52,6 +52,18 @@ func (d Difference) Upload() []Entry {
 	return all
 }
 
+// Replaced lists those of Changed that cannot be written over their old state:
+// a file that becomes executable or a link, and every link.
+func (d Difference) Replaced() []Entry {
+	var list []Entry
+	for i, e := range d.Changed {
+		if e.Type == TypeLink || i >= len(d.was) || e.Type != d.was[i].Type {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
 // Size is the number of bytes of [Difference.Upload].
 func (d Difference) Size() int64 {
 	var sum int64

@@ -16,11 +16,9 @@ first() {
 
 facts_of_system() {
     say facts 1
-    uname -n -m | {
-        read -r name machine
-        say hostname "$name"
-        say arch "$machine"
-    }
+    names=$(uname -n -m)
+    say hostname "${names%% *}"
+    say arch "${names#* }"
     uid=$(id -u)
     say uid "$uid"
     now
@@ -29,22 +27,22 @@ facts_of_system() {
     # shellcheck disable=SC1091 # a file of the server's
     say os "$(. "$ROOT/etc/os-release" 2>/dev/null && printf '%s' "${PRETTY_NAME-}")"
     ! systemd || say systemd 1
-    # Of another Linux the last is not even in a folder, and gives no line.
-    readlink -f "$ROOT/run/current-system" "$ROOT/run/booted-system" "$PROFILE" | {
-        for key in current booted profile; do
-            system=
-            IFS= read -r system
-            say "$key" "$system"
-        done
-    }
-    say generation "$(generation)"
+    resolve "$ROOT/run/current-system"
+    say current "$resolved"
+    resolve "$ROOT/run/booted-system"
+    say booted "$resolved"
+    resolve "$PROFILE"
+    say profile "$resolved"
+    generation
+    say generation "$generation"
     say version "$(first "$ROOT/run/current-system/nixos-version")"
-    memory=$(while read -r key value _; do
-        [ "$key" != MemTotal: ] || echo "$value"
-    done 2>/dev/null <"$ROOT/proc/meminfo")
-    say memory "$memory"
+    [ ! -r "$ROOT/proc/meminfo" ] || while read -r key value _; do
+        [ "$key" = MemTotal: ] || continue
+        say memory "$value"
+        break
+    done <"$ROOT/proc/meminfo"
     set -- nix etc state boot
-    free "$ROOT/nix/store" "$ROOT/etc" "$STATE" "$ROOT/boot" | while read -r kilobytes; do
+    for kilobytes in $(free "$ROOT/nix/store" "$ROOT/etc" "$STATE" "$ROOT/boot"); do
         say "free.$1" "$kilobytes"
         shift
     done
@@ -81,17 +79,22 @@ facts_of_tree() {
     [ ! -f "$STATE/record" ] || while IFS= read -r line; do
         printf 'record.%s\n' "$line"
     done <"$STATE/record"
-    [ ! -e "$STATE/intent" ] || say intent "$(field "$STATE/intent" id)"
+    [ ! -e "$STATE/intent" ] || {
+        field "$STATE/intent" id
+        say intent "$field"
+    }
 }
 
 # The newest run, and whoever holds the server now.
 facts_of_runs() {
-    holder=$(field "$STATE/holder" id)
+    field "$STATE/holder" id
+    holder=$field
     if [ -n "$holder" ] && alive "$holder"; then
         while IFS= read -r line; do
             printf 'holder.%s\n' "$line"
         done <"$STATE/holder"
-        say holder.status "$(lastline "$STATE/runs/$holder/status")"
+        lastline "$STATE/runs/$holder/status"
+        say holder.status "$lastline"
     fi
     last=
     for dir in "$STATE"/runs/*; do
@@ -102,13 +105,13 @@ facts_of_runs() {
     done
     if [ -n "$last" ]; then
         say last.id "${last##*/}"
-        say last.status "$(lastline "$last/status")"
+        lastline "$last/status"
+        say last.status "$lastline"
     fi
-    if systemd; then
-        say upgrade "$(systemctl is-active nixos-upgrade.service 2>/dev/null)"
-        say systemstate "$(systemctl is-system-running 2>/dev/null)"
-    fi
-    [ "${UNITS-}" != 1 ] || troubled | while IFS= read -r line; do say unit "$line"; done
+    ! systemd || say upgrade "$(systemctl is-active nixos-upgrade.service 2>/dev/null)"
+    [ "${UNITS-}" = 1 ] || return 0
+    ! systemd || say systemstate "$(systemctl is-system-running 2>/dev/null)"
+    each_line say unit "$(troubled)"
 }
 
 facts_of_system
@@ -116,6 +119,6 @@ facts_of_tree
 facts_of_runs
 # shellcheck disable=SC2153 # given by the laptop
 if [ "${MANIFEST-}" = 1 ] && [ "$kind" != symlink ] && [ "$kind" != mount ]; then
-    manifest "$NIXOS" | while IFS= read -r line; do printf 'm=%s\n' "$line"; done
+    manifest "$NIXOS" m=
 fi
 echo end

@@ -61,5 +61,8 @@ of_disks
 [ ! -f "$STATE/record" ] || while IFS= read -r line; do
     printf 'record.%s\n' "$line"
 done <"$STATE/record"
-[ "$(id -u)" != 0 ] || say generation "$(generation)"
+[ "$(id -u)" != 0 ] || {
+    generation
+    say generation "$generation"
+}
 echo end

@@ -4,6 +4,8 @@
 # KEY=VALUE lines, each begun by "generation=", the whole ended by "end".
 PATH=$ROOT/run/current-system/sw/bin:$PATH
 
+field "$STATE/record" generation
+committed=$field
 for link in "$PROFILE"-*-link; do
     [ -L "$link" ] || continue
     number=${link%-link}
@@ -15,7 +17,7 @@ for link in "$PROFILE"-*-link; do
     printf 'made=%s\n' "$(stat -c %Y "$link" 2>/dev/null || stat -f %m "$link")"
     record=$STATE/generations/$number
     if [ ! -f "$record" ] && [ -f "$STATE/record" ] &&
-        [ "$number" -gt "$(field "$STATE/record" generation)" ]; then
+        [ "$number" -gt "$committed" ]; then
         # Made by the server itself since the last commit, from that tree.
         record=$STATE/record
         echo upgraded=1
@@ -26,10 +28,12 @@ for link in "$PROFILE"-*-link; do
         *) printf 'record.%s\n' "$line" ;;
         esac
     done <"$record"
-    tree=$(field "$record" digest)
+    field "$record" digest
+    tree=$field
     [ -z "$tree" ] || [ ! -d "$STATE/trees/$tree" ] || echo tree=1
 done
-printf 'profile=%s\n' "$(generation)"
+generation
+printf 'profile=%s\n' "$generation"
 printf 'current=%s\n' "$(readlink -f "$ROOT/run/current-system")"
 printf 'booted=%s\n' "$(readlink -f "$ROOT/run/booted-system")"
 echo end

@@ -24,7 +24,8 @@ for link in "$PROFILE"-*-link; do
     number=${link%-link}
     number=${number##*-}
     printf 'generation=%s\n' "$number"
-    tree=$(field "$(record_of "$number")" digest)
+    field "$(record_of "$number")" digest
+    tree=$field
     secrets=$STATE/trees/$tree/secrets/secrets.yaml
     if [ -z "$tree" ] || [ ! -f "$secrets" ]; then
         continue

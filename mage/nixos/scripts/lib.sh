@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2034 # every script uses some of these
 # Shared by every script that runs on a server. POSIX sh; needs only coreutils,
-# findutils, util-linux, tar, systemd and nix. VPS_ROOT is a prefix for every
+# findutils, util-linux, sed, tar, systemd and nix. VPS_ROOT is a prefix for every
 # path: empty on a real server, a temporary folder in tests.
 set -u
 umask 022
@@ -27,79 +27,110 @@ now() {
     now=$((began + passed))
 }
 
-# manifest DIR prints the canonical listing of a tree: one line a file or
+# resolve DIR sets $resolved to the path of the folder without symbolic links, or to
+# nothing if there is none. No process, as everything that is done often.
+resolve() {
+    resolved=
+    here=$PWD
+    cd -P "$1" 2>/dev/null || return
+    resolved=$PWD
+    cd "$here" || return
+}
+
+# running SYSTEM says whether it is the system that runs.
+running() { resolve "$ROOT/run/current-system" && [ "$resolved" = "$1" ]; }
+
+# manifest DIR [PREFIX] prints the canonical listing of a tree: one line a file or
 # symlink, sorted by the bytes of the path. The laptop makes the same bytes.
 # A folder with names that the format cannot hold, or with sockets and the
 # like, is "odd" as a whole: nobody can build upon it, only replace it.
 manifest() {
     if [ ! -d "$1" ]; then
-        echo missing
+        echo "${2-}missing"
         return
     fi
-    # Most trees have plain files only: one look for all else.
-    special=$(LC_ALL=C find "$1" ! -type d ! -type f -o -type f -perm -100 -o -name '*[[:cntrl:]\\]*')
-    if [ -n "$special" ] &&
-        [ -n "$(LC_ALL=C find "$1" ! -type d ! -type f ! -type l -o -name '*[[:cntrl:]\\]*')" ]; then
-        echo odd
+    # Most trees have plain files only, whose lines do not begin with "./".
+    listing=$(cd "$1" && LC_ALL=C find . -name '*[[:cntrl:]\\]*' -print -o -type d \
+        -o -type f ! -perm -100 -exec sha256sum {} + -o -print | LC_ALL=C sort -k 2) || return
+    case $newline$listing in
+    *"$newline"./*) ;;
+    *)
+        each_line listed "${2-}f" "$listing"
+        return
+        ;;
+    esac
+    if [ -n "$(LC_ALL=C find "$1" ! -type d ! -type f ! -type l -o -name '*[[:cntrl:]\\]*')" ]; then
+        echo "${2-}odd"
         return
     fi
-    (
-        cd "$1" || exit 1
-        {
-            find . -type f ! -perm -100 -exec sha256sum {} + | listed f
-            [ -z "$special" ] || {
-                find . -type f -perm -100 -exec sha256sum {} + | listed x
-                find . -type l | while IFS= read -r link; do
-                    hash=$(readlink -n "$link" | sha256sum)
-                    printf 'l %s %s\n' "${hash%% *}" "${link#./}"
-                done
-            }
-        } | LC_ALL=C sort -k 3
-    )
+    special "$@" | LC_ALL=C sort -k 3
 }
 
-# listed TYPE turns sha256sum's lines into the manifest's.
-listed() {
-    while IFS= read -r line; do
-        printf '%s %s %s\n' "$1" "${line%% *}" "${line#*./}"
+# special DIR [PREFIX] prints the lines of a tree that has more than plain files.
+special() {
+    cd "$1" || exit 1
+    each_line listed "${2-}f" "$(find . -type f ! -perm -100 -exec sha256sum {} +)"
+    each_line listed "${2-}x" "$(find . -type f -perm -100 -exec sha256sum {} +)"
+    find . -type l | while IFS= read -r link; do
+        hash=$(readlink -n "$link" | sha256sum)
+        printf '%s %s %s\n' "${2-}l" "${hash%% *}" "${link#./}"
     done
 }
 
-# digest DIR prints the hash of a tree's manifest.
-digest() { manifest "$1" | hash_of; }
+# listed TYPE LINE turns a line of sha256sum's into the manifest's.
+listed() { printf '%s %s %s\n' "$1" "${2%% *}" "${2#*./}"; }
 
-# hash_of prints the hash of its input.
-hash_of() {
-    hash_=$(sha256sum)
-    echo "${hash_%% *}"
+newline='
+'
+
+# each_line COMMAND WORD TEXT calls COMMAND WORD LINE for each line of a text. A
+# shell that reads lines from a pipe asks the kernel for each byte.
+each_line() {
+    IFS=$newline
+    set -f
+    for line in $3; do "$1" "$2" "$line"; done
+    set +f
+    unset IFS
 }
 
-# field FILE KEY prints the value of the line KEY=VALUE, or nothing.
+# hash_of FILE sets $hash to the hash of its content.
+hash_of() {
+    hash=$(sha256sum <"$1")
+    hash=${hash%% *}
+}
+
+# digest DIR sets $digest to the hash of a tree's manifest.
+digest() {
+    digest=$(manifest "$1" | sha256sum)
+    digest=${digest%% *}
+}
+
+# field FILE KEY sets $field to the value of the line KEY=VALUE, or to nothing.
 field() {
+    field=
     [ -f "$1" ] || return 0
     while IFS= read -r line; do
         case $line in
         "$2="*)
-            printf '%s\n' "${line#*=}"
+            field=${line#*=}
             return 0
             ;;
         esac
     done <"$1"
 }
 
-# lastline FILE prints its last line, whole or not, without a process of its own.
+# lastline FILE sets $lastline to its last line, whole or not.
 lastline() {
-    last_=
-    while IFS= read -r line || [ -n "$line" ]; do last_=$line; done <"$1"
-    printf '%s\n' "$last_"
+    lastline=
+    while IFS= read -r line || [ -n "$line" ]; do lastline=$line; done <"$1"
 }
 
-# generation prints the number of the system profile's generation.
+# generation sets $generation to the number of the system profile's generation.
 generation() {
-    link=$(readlink "$PROFILE") || return 0
-    link=${link##*/}
-    link=${link#system-}
-    echo "${link%-link}"
+    generation=$(readlink "$PROFILE") || return 0
+    generation=${generation##*/}
+    generation=${generation#system-}
+    generation=${generation%-link}
 }
 
 # existing PATH sets $existing to it, or to the first of its parents that exists.
@@ -118,10 +149,15 @@ free() {
         set -- "$@" "$existing"
     done
     lines=$(df -Pk "$@") || return 0
-    printf '%s\n' "$lines" | {
-        read -r _
-        while read -r _ _ _ kilobytes _; do echo "$kilobytes"; done
-    }
+    each_line kilobytes '' "${lines#*"$newline"}"
+}
+
+# kilobytes _ LINE prints the fourth word of a line.
+kilobytes() {
+    unset IFS
+    # shellcheck disable=SC2086 # words are what is wanted
+    set -- $2
+    echo "$4"
 }
 
 # troubled lists the units that are failed or restarting: of the system, and of
@@ -142,8 +178,9 @@ troubled() {
 troubled_of() {
     scope=$1
     shift
-    "$@" list-units --all --plain --no-legend --no-pager \
-        --state=failed,auto-restart,auto-restart-queued 2>/dev/null |
+    units=$("$@" list-units --all --plain --no-legend --no-pager \
+        --state=failed,auto-restart,auto-restart-queued 2>/dev/null)
+    [ -z "$units" ] || printf '%s\n' "$units" |
         while read -r unit _ _ sub _; do
             echo "$scope $unit $sub"
         done
@@ -152,5 +189,5 @@ troubled_of() {
 # alive ID says whether the supervisor of a run still lives. It looks at a lock
 # of that run alone, so asking never keeps anyone from the server's own lock.
 alive() {
-    [ -e "$STATE/runs/$1/alive" ] && ! (flock -n -s 7) 7<"$STATE/runs/$1/alive"
+    [ -e "$STATE/runs/$1/alive" ] && ! flock -n -s 7 7<"$STATE/runs/$1/alive"
 }

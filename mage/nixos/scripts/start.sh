@@ -13,9 +13,8 @@ fail() {
 }
 
 unpack() {
-    [ -d "$STATE/runs" ] || mkdir -p "$STATE/runs" || fail "cannot make $STATE"
-    chmod 700 "$STATE" || fail "cannot protect $STATE"
-    (umask 077 && mkdir "$run") || fail "cannot make $run"
+    [ -d "$STATE/runs" ] || { mkdir -p "$STATE/runs" && chmod 700 "$STATE"; } || fail "cannot make $STATE"
+    mkdir -m 700 "$run" || fail "cannot make $run"
     # Copied, not moved: the file may belong to another user, who could still
     # hold it open and change it after its hash was compared.
     cat "$UPLOAD" >"$run/archive.tar" || fail "cannot write to $run: is the disk full?"
@@ -34,7 +33,8 @@ unpack() {
 # The unit gets the PATH of the system that runs now, by its store path: the
 # switch is about to exchange what /run/current-system points to.
 launch() {
-    path=$(readlink -f "$ROOT/run/current-system")/sw/bin
+    resolve "$ROOT/run/current-system"
+    path=$resolved/sw/bin
     if systemd; then
         systemd-run --quiet --collect --unit="vps-run-$ID" \
             --description="vps: run $ID" --property=OOMPolicy=continue \

@@ -14,7 +14,7 @@
 #   request manifest delete secrets tree/   what the laptop sent
 #   status log                              what happened; the last status is "end"
 #   alive                                   locked while the supervisor lives
-#   held armed switched undoing             how far it came
+#   held staged armed switched undoing      how far it came
 #   decision                                "commit" or "rollback", made once
 #   confirmed rejected                      the laptop's verdict
 #   ended                                   the last line of status
@@ -58,8 +58,8 @@ load() {
         generation=*) bootgeneration=$value ;;
         esac
     done <"$run/request.old"
-    new=
-    [ ! -f "$run/request.new" ] || new=$(field "$run/request.new" system)
+    field "$run/request.new" system
+    new=$field
 }
 
 # --- telling -----------------------------------------------------------------
@@ -73,19 +73,17 @@ phase() {
 # finish RESULT [KEY=VALUE...] [message=TEXT] ends the run. The lock is let go
 # before anybody can read the end: who reads it may start the next run at once.
 finish() {
-    if [ -e "$STATE/intent" ] && [ "$(field "$STATE/intent" id)" = "$id" ]; then
-        # The staged folder may hold the only copy of a tree.
-        rm -f "$run/reserve" "$bell"
-    else
-        rm -rf "$run/reserve" "$bell" "$staged"
-    fi
+    field "$STATE/intent" id
+    # With an intent, the staged folder may hold the only copy of a tree.
+    spent=$staged
+    [ "$field" != "$id" ] || spent=$bell
+    rm -rf "$run/reserve" "$bell" "$spent" "$run/tree" "$run/result" "$ROOT/nix/var/nix/gcroots/vps-$id"
     now
     line="$now end result=$1 log=$(($(wc -c <"$run/log")))"
     shift
     printf '%s\n' "$line $*" >"$run/ended.new"
     mv "$run/ended.new" "$run/ended"
     disarm switch confirm undo
-    rm -rf "$run/tree" "$run/result" "$ROOT/nix/var/nix/gcroots/vps-$id"
     exec 9>&-
     printf '%s\n' "$line $*" >>"$run/status"
     exit 0
@@ -102,20 +100,29 @@ lock() {
 # daemon behind would hold the server for ever.
 apart() { "$@" 7>&- 8>&- 9>&-; }
 
+# instead is apart in place of the shell, at the end of a subshell of its own.
+instead() { exec "$@" 7>&- 8>&- 9>&-; }
+
 # busy names whoever holds the server. Who has just taken the lock says so a
 # moment later.
 busy() {
     for _ in 1 2 3 4 5 6 7 8 9 10; do
-        holder=$(field "$STATE/holder" id)
+        field "$STATE/holder" id
+        holder=$field
         if [ -n "$holder" ] && alive "$holder"; then
-            finish busy "holder=$holder" "message=$(field "$STATE/holder" who) holds the server from \
-$(field "$STATE/holder" from) since $(field "$STATE/holder" since) \
-($(field "$STATE/holder" action) of tree $(printf '%.12s' "$(field "$STATE/holder" digest)"), \
-commit $(printf '%.12s' "$(field "$STATE/holder" commit)"))"
+            finish busy "holder=$holder" "message=$(held who) holds the server from $(held from) \
+since $(held since) ($(held action) of tree $(printf '%.12s' "$(held digest)"), \
+commit $(printf '%.12s' "$(held commit)"))"
         fi
         sleep 0.2
     done
     finish busy "message=another program holds /var/lib/vps/lock"
+}
+
+# held KEY prints what the holder of the server says of itself.
+held() {
+    field "$STATE/holder" "$1"
+    echo "$field"
 }
 
 # requested KEY... prints these lines of the request.
@@ -141,33 +148,55 @@ stage() {
     done
     [ "$want" != none ] || return 0
     manifest "$NIXOS" >"$run/manifest.old" || finish failed "message=could not list /etc/nixos: $(tail -n 1 "$run/log")"
-    [ "$(hash_of <"$run/manifest.old")" = "$base" ] ||
+    hash_of "$run/manifest.old"
+    [ "$hash" = "$base" ] ||
         finish stale "message=/etc/nixos changed while the run was being prepared"
     if [ "$kind" = rollback ]; then
         cp -a "$STATE/trees/$want" "$staged"
     else
         stage_update
     fi || finish failed "message=could not stage the tree: $(tail -n 1 "$run/log")"
-    [ "$(digest "$staged")" = "$want" ] ||
+    : >"$run/staged"
+    manifest "$staged" >"$run/manifest.new"
+    hash_of "$run/manifest.new"
+    [ "$hash" = "$want" ] ||
         finish failed "message=the staged tree is not the one that was sent"
 }
 
+# intact says whether the staged tree is as it was when its digest was taken.
+intact() {
+    changed=$(find "$staged" -cnewer "$run/staged") && [ -z "$changed" ] && return
+    echo "the tree in $staged was changed while the system was built: $changed" >&2
+    return 1
+}
+
 stage_update() {
-    mkdir "$staged" || return
     first=
     read -r first <"$run/manifest.old"
     case $first in
-    odd | missing) ;;
-    *) cp -a "$NIXOS/." "$staged/" ;;
+    odd | missing) mkdir "$staged" ;;
+    # Links between files are not kept: one file would be written through another.
+    *) cp -RPp "$NIXOS/." "$staged" ;;
     esac || return
     # All at once: a process for each of a thousand files is seconds.
     [ ! -s "$run/delete" ] || (cd "$staged" && xargs -0 rm -f <"$run/delete") || return
-    find "$staged" -mindepth 1 -depth -type d -empty -exec rmdir {} \;
-    [ ! -d "$run/tree" ] || cp -RP "$run/tree/." "$staged/" || return
-    chown -hR 0:0 "$staged" 2>/dev/null || [ -n "$ROOT" ] || return
-    # Most have their mode, and need no program.
-    find "$staged" \( -type d -o -type f -perm -100 \) ! -perm 0755 -exec chmod 0755 {} + \
-        -o -type f ! -perm -100 ! -perm 0644 -exec chmod 0644 {} +
+    # An empty folder may be where a file shall go.
+    lay_over 2>/dev/null || { tidy_up && lay_over; } || return
+    tidy_up
+}
+
+lay_over() { [ ! -d "$run/tree" ] || cp -RP "$run/tree/." "$staged/"; }
+
+# tidy_up removes empty folders, and gives all else its owner and mode. Most have
+# them, and need no program.
+tidy_up() {
+    mine='-user 0 -group 0'
+    [ -z "$ROOT" ] || mine='-perm -0' # true of all: a test need not be root
+    # shellcheck disable=SC2086 # words
+    find "$staged" -depth -type d -empty -delete -o \
+        \( $mine -o -exec chown -h 0:0 {} + \) \
+        \( \( -type d -o -type f -perm -100 \) ! -perm 0755 -exec chmod 0755 {} + \
+        -o -type f ! -perm -100 ! -perm 0644 -exec chmod 0644 {} + \)
 }
 
 # --- building ------------------------------------------------------------------
@@ -175,8 +204,10 @@ stage_update() {
 build() {
     phase building
     if [ "$kind" = rollback ]; then
-        number=$(field "$run/request" generation)
-        new=$(readlink -f "$PROFILE-$number-link")
+        field "$run/request" generation
+        number=$field
+        resolve "$PROFILE-$number-link"
+        new=$resolved
         [ -x "$new/bin/switch-to-configuration" ] ||
             finish failed "message=generation $number is not there any more"
         ln -sfn "$new" "$run/result"
@@ -188,10 +219,12 @@ build() {
             # The older of the two also syncs what is built; a Nix without it warns.
             export NIX_CONFIG='fsync-store-paths = true
 sync-before-registering = true'
-            apart nixos-rebuild build --flake "path:$staged#$(field "$run/request" output)"
+            field "$run/request" output
+            instead nixos-rebuild build --flake "path:$staged#$field"
         ) ||
             finish failed "stage=build" "message=the build failed"
-        new=$(readlink -f "$run/result") || finish failed "stage=build" "message=the build left no result"
+        resolve "$run/result" || finish failed "stage=build" "message=the build left no result"
+        new=$resolved
     fi
     printf 'system=%s\n' "$new" >"$run/request.new"
     phase built "system=$new"
@@ -221,9 +254,9 @@ activate() (
     export LOCALE_ARCHIVE="$1/sw/lib/locale/locale-archive"
     [ -e "$LOCALE_ARCHIVE" ] || unset LOCALE_ARCHIVE
     if [ -n "${3-}" ]; then
-        apart timeout -k 5 "$3" "$1/bin/switch-to-configuration" "$2"
+        instead timeout -k 5 "$3" "$1/bin/switch-to-configuration" "$2"
     else
-        apart "$1/bin/switch-to-configuration" "$2"
+        instead "$1/bin/switch-to-configuration" "$2"
     fi
 )
 
@@ -272,45 +305,53 @@ inhibited() {
 
 switch() {
     troubled >"$run/troubled"
-    ln -sfn "$old" "$ROOT/nix/var/nix/gcroots/vps-$id"
+    # The boot default is kept anyway.
+    [ "$old" = "$boot" ] || ln -sfn "$old" "$ROOT/nix/var/nix/gcroots/vps-$id"
     : >"$ROOT/run/vps-armed-$id"
     : >"$run/armed"
     sync
     [ "$confirm" = 0 ] || arm switch "$switchtimeout" ||
         finish failed "message=could not set the watchdog"
     phase switching "system=$new"
-    before=$(wc -c <"$run/log")
+    echo "$mark"
     activate "$new" test
     code=$?
     if [ "$confirm" != 0 ]; then
         arm confirm "$confirm" || roll_back "message=could not set the watchdog"
     fi
+    # Its deadline, should it still come, looks for this.
     : >"$run/switched"
-    disarm switch
     judge "$code"
 }
+
+# mark is where the words of a switch begin in the log.
+mark='--- switch-to-configuration test'
 
 # judge CODE: what a switch's exit code means. 4 is left to the comparison of
 # units that the confirmation makes, but it also hides a failed activation, which
 # only the output tells.
 judge() {
-    case $(tail -c "+$((before + 1))" "$run/log") in
-    *"re-switch checks failed"* | *"Could not acquire lock"*) untouched "code=$1" ;;
-    *"Failed to run activate script"*) roll_back "code=$1" "message=the activation script of the new system failed" ;;
-    esac
+    [ "$1" = 0 ] || judge_words "$1"
     case $1 in
     0) ;;
     4) phase switched code=4 "message=some units failed to start" ;;
     100) untouched code=100 reason=reboot ;;
     *) roll_back "code=$1" "message=switch-to-configuration failed with $1" ;;
     esac
-    [ "$(readlink -f "$ROOT/run/current-system")" = "$new" ] ||
+    running "$new" ||
         roll_back "code=$1" "message=the switch ended without making the new system the current one"
+}
+
+judge_words() {
+    case $(sed -n "/^$mark\$/,\$p" "$run/log") in
+    *"re-switch checks failed"* | *"Could not acquire lock"*) untouched "code=$1" ;;
+    *"Failed to run activate script"*) roll_back "code=$1" "message=the activation script of the new system failed" ;;
+    esac
 }
 
 # untouched ends the run when the switch refused before it changed anything.
 untouched() {
-    [ "$(readlink -f "$ROOT/run/current-system")" = "$old" ] && decide rollback || return 0
+    running "$old" && decide rollback || return 0
     finish failed "$@" "message=the new system cannot be switched to now: see the log"
 }
 
@@ -353,7 +394,6 @@ decide() {
         echo "$1" >"$run/decision.$$"
     }
     ln "$run/decision.$$" "$run/decision" 2>/dev/null
-    rm -f "$run/decision.$$"
     read -r decided <"$run/decision" && [ "$decided" = "$1" ]
 }
 
@@ -380,7 +420,7 @@ restore() {
     for attempt in 1 2 3; do
         activate "$old" test "$switchtimeout"
         code=$?
-        if [ "$(readlink -f "$ROOT/run/current-system")" = "$old" ]; then
+        if running "$old"; then
             case $code in
             0 | 4) finish rolledback "$@" ;;
             esac
@@ -388,9 +428,7 @@ restore() {
         phase rolling-back "attempt=$attempt" "code=$code" "message=the old system did not come back"
         sleep 1
     done
-    if [ "$(readlink -f "$ROOT/run/current-system")" = "$old" ]; then
-        finish rolledback "degraded=1" "$@"
-    fi
+    ! running "$old" || finish rolledback "degraded=1" "$@"
     phase rebooting
     now
     echo "$now end result=rebooted log=$(($(wc -c <"$run/log"))) $*" >"$run/ended"
@@ -456,7 +494,8 @@ undo_commit() {
 }
 
 finish_committed() {
-    finish committed "generation=$(generation)" "system=$new" "$(kept)"
+    generation
+    finish committed "generation=$generation" "system=$new" "$(kept)"
 }
 
 # A tree is kept as long as its generation exists: rollback needs both.
@@ -464,13 +503,17 @@ keep_tree() {
     [ "$want" = none ] || [ -d "$STATE/trees/$want" ] || {
         { [ -d "$STATE/trees" ] || mkdir "$STATE/trees"; } &&
             { [ ! -e "$STATE/trees/.new" ] || rm -rf "$STATE/trees/.new"; } &&
-            cp -a "$staged" "$STATE/trees/.new" &&
-            sync &&
-            mv "$STATE/trees/.new" "$STATE/trees/$want"
+            cp -a "$staged" "$STATE/trees/.new"
     }
 }
 
-# write_intent also makes sure that the staged tree is on the disk.
+# name_tree gives the kept tree its name, once it is known to be on the disk.
+name_tree() {
+    [ "$want" = none ] || [ -d "$STATE/trees/$want" ] ||
+        mv "$STATE/trees/.new" "$STATE/trees/$want"
+}
+
+# write_intent also makes sure that the staged and the kept tree are on the disk.
 write_intent() {
     cp "$run/request" "$STATE/intent.new" &&
         keep_supervisor &&
@@ -490,9 +533,9 @@ keep_supervisor() {
 # advance does, and does again after a crash, what makes the new system and its
 # tree the persistent ones. Every step may already be done.
 advance() {
-    set_profile &&
+    name_tree &&
+        set_profile &&
         activate "$new" boot "$switchtimeout" &&
-        sync &&
         place "$want" &&
         write_record &&
         sync &&
@@ -501,9 +544,11 @@ advance() {
 }
 
 set_profile() {
-    [ "$(readlink -f "$PROFILE")" != "$new" ] || [ "$kind" = rollback ] || return 0
+    resolve "$PROFILE"
+    [ "$resolved" != "$new" ] || [ "$kind" = rollback ] || return 0
     if [ "$kind" = rollback ]; then
-        apart nix-env -p "$PROFILE" --switch-generation "$(field "$run/request" generation)"
+        field "$run/request" generation
+        apart nix-env -p "$PROFILE" --switch-generation "$field"
     else
         apart nix-env -p "$PROFILE" --set "$new"
     fi
@@ -511,8 +556,9 @@ set_profile() {
 
 # retreat undoes what advance did, as far as it came. Run from a crash, too.
 retreat() {
-    if [ "$(generation)" != "$bootgeneration" ]; then
-        undone=$(generation)
+    generation
+    if [ "$generation" != "$bootgeneration" ]; then
+        undone=$generation
         apart nix-env -p "$PROFILE" --switch-generation "$bootgeneration" || return
         [ "$kind" = rollback ] || apart nix-env -p "$PROFILE" --delete-generations "$undone"
     fi
@@ -526,9 +572,10 @@ place() {
     [ "$1" != none ] || return 0
     if [ "$1" = "${unplaced-}" ]; then
         unplaced=
-        bring "$1" || return
+        intact && swap "$staged" || return
     else
-        [ "$(digest "$NIXOS")" = "$1" ] || bring "$1" || return
+        digest "$NIXOS"
+        [ "$digest" = "$1" ] || bring "$1" || return
     fi
     # A crash between the renames of swap left what was replaced under another
     # name, where nobody would keep or remove it.
@@ -537,7 +584,8 @@ place() {
 
 bring() {
     for found in "$staged" "$staged.old"; do
-        [ "$(digest "$found")" = "$1" ] || continue
+        digest "$found"
+        [ "$digest" = "$1" ] || continue
         [ -d "$found" ] || {
             mv "$NIXOS" "$found"
             return
@@ -566,9 +614,13 @@ swap() {
 # write_record is called when the tree that was wanted is in its place, and puts
 # that on the disk, too.
 write_record() {
-    made=$(generation)
+    generation
+    made=$generation
     placed=$want
-    [ "$want" != none ] || placed=$(digest "$NIXOS")
+    [ "$want" != none ] || {
+        digest "$NIXOS"
+        placed=$digest
+    }
     backfill
     keep_foreign
     {
@@ -588,18 +640,20 @@ write_record() {
 backfill() {
     [ -f "$STATE/record" ] || return 0
     [ -d "$STATE/generations" ] || mkdir "$STATE/generations"
+    field "$STATE/record" generation
     for link in "$PROFILE"-*-link; do
         number=${link%-link}
         number=${number##*-}
         [ -e "$STATE/generations/$number" ] || [ "$number" = "$made" ] ||
-            [ "$number" -le "$(field "$STATE/record" generation)" ] ||
+            [ "$number" -le "$field" ] ||
             cp "$STATE/record" "$STATE/generations/$number"
     done
 }
 
 # What was in /etc/nixos and is not a tree of ours is kept aside.
 keep_foreign() {
-    [ -d "$staged" ] && [ "$base" != "$(field "$STATE/record" digest)" ] || return 0
+    field "$STATE/record" digest
+    [ -d "$staged" ] && [ "$base" != "$field" ] || return 0
     [ ! -d "$STATE/trees/$base" ] || return 0
     [ -n "$(find "$staged" -mindepth 1 | head -n 1)" ] || return 0
     mkdir -p "$STATE/kept" && cp -a "$staged" "$STATE/kept/$id"
@@ -613,8 +667,9 @@ kept() { [ ! -d "$STATE/kept/$id" ] || echo "kept=/var/lib/vps/kept/$id"; }
 resume() {
     # A power cut leaves half a line, or a hole; what is told next is not part of it.
     echo >>"$run/status"
-    if [ "$(field "$STATE/intent" id)" = "$id" ]; then
-        if [ "$(readlink -f "$ROOT/run/current-system")" = "$new" ]; then
+    field "$STATE/intent" id
+    if [ "$field" = "$id" ]; then
+        if running "$new"; then
             advance && finish_committed
             undo_commit reason=crash "message=an interrupted commit could not be finished"
         fi
@@ -622,7 +677,8 @@ resume() {
         finish rolledback reason=crash "message=the server stopped while committing"
     fi
     # The record is the last step of a commit: it is done, and only nobody said so.
-    [ "$(field "$STATE/record" id)" != "$id" ] || finish_committed
+    field "$STATE/record" id
+    [ "$field" != "$id" ] || finish_committed
     if [ ! -e "$run/armed" ]; then
         finish failed reason=crash "message=the supervisor died before it changed anything"
     elif [ ! -e "$ROOT/run/vps-armed-$id" ]; then
@@ -636,9 +692,11 @@ resume() {
 # settle_others ends every run that a crash left open. Each in a process of its
 # own, because ending a run ends the process; the lock stays ours.
 settle_others() {
+    field "$STATE/intent" id
+    intended=$field
     for dir in "$STATE"/runs/*; do
         [ -e "$dir/held" ] || continue
-        [ ! -e "$dir/ended" ] || [ "$(field "$STATE/intent" id)" = "${dir##*/}" ] || continue
+        [ ! -e "$dir/ended" ] || [ "$intended" = "${dir##*/}" ] || continue
         [ "${dir##*/}" != "${1-}" ] || continue
         (
             load "${dir##*/}"
@@ -667,15 +725,17 @@ tidy() {
     for file in "$STATE"/generations/*; do
         [ -f "$file" ] && [ ! -L "$PROFILE-${file##*/}-link" ] && rm -f "$file"
     done
+    field "$STATE/record" digest
+    needed="$want $field"
+    for file in "$STATE"/generations/*; do
+        field "$file" digest
+        needed="$needed $field"
+    done
     for tree in "$STATE"/trees/*; do
-        [ -d "$tree" ] || continue
-        case ${tree##*/} in
-        "$want" | "$(field "$STATE/record" digest)") continue ;;
+        case " $needed " in
+        *" ${tree##*/} "*) ;;
+        *) [ ! -d "$tree" ] || rm -rf "$tree" ;;
         esac
-        for file in "$STATE"/generations/*; do
-            [ "$(field "$file" digest)" = "${tree##*/}" ] && continue 2
-        done
-        rm -rf "$tree"
     done
 }
 
@@ -696,7 +756,7 @@ perform() {
     upgrading && finish busy "message=$service.service is running"
     settle_others "$id" ||
         finish failed "message=an interrupted run could not be finished or undone: see /var/lib/vps/runs"
-    head -c 262144 /dev/zero >"$run/reserve" || finish failed "message=the disk is full"
+    printf '%262144s' '' >"$run/reserve" || finish failed "message=the disk is full"
     remember_old
     tidy
     stage
@@ -737,13 +797,11 @@ upgrading() {
 }
 
 remember_old() {
-    systems=$(readlink -f "$ROOT/run/current-system" "$PROFILE") ||
+    { resolve "$ROOT/run/current-system" && old=$resolved &&
+        resolve "$PROFILE" && boot=$resolved; } ||
         finish failed "message=no system runs, or none is the boot default"
-    old=${systems%%
-*}
-    boot=${systems#*
-}
-    bootgeneration=$(generation)
+    generation
+    bootgeneration=$generation
     printf 'system=%s\nboot=%s\ngeneration=%s\n' "$old" "$boot" "$bootgeneration" >"$run/request.old"
 }
 
@@ -759,7 +817,8 @@ follow() {
         # The end is in the status already; "gone" could overtake it. Unless it died
         # between the two: nobody else would ever add it.
         if [ -e "$run/ended" ]; then
-            case $(lastline "$run/status") in
+            lastline "$run/status"
+            case $lastline in
             [0-9]*" end result="*) ;;
             *) cat "$run/ended" >>"$run/status" ;;
             esac
@@ -785,7 +844,8 @@ orphaned() { [ "$confirm" = 0 ] || [ ! -e "$ROOT/run/vps-armed-$id" ]; }
 # recover_apart decides what the dead supervisor left, in a unit that outlives
 # the login: whoever follows the run would wait for its end for ever.
 recover_apart() {
-    path=$(readlink -f "$ROOT/run/current-system")/sw/bin
+    resolve "$ROOT/run/current-system"
+    path=$resolved/sw/bin
     if systemd; then
         systemd-run --quiet --collect --unit="vps-recover-$id" \
             --description="vps: decide run $id" --property=OOMPolicy=continue \
@@ -822,7 +882,8 @@ follow_log() {
 # probe prints what a new login sees of the new system, watches its units for
 # some seconds, and passes the laptop's verdict on.
 probe() {
-    printf 'current=%s\nwanted=%s\n' "$(readlink -f "$ROOT/run/current-system")" "$new"
+    resolve "$ROOT/run/current-system"
+    printf 'current=%s\nwanted=%s\n' "$resolved" "$new"
     while IFS= read -r path; do
         [ -z "$path" ] || [ -e "$ROOT$path" ] || printf 'missing=%s\n' "$path"
     done <"$run/secrets"
