@@ -219,7 +219,7 @@ func (c *hostCheck) deployable(ctx context.Context, f nixos.Facts) {
 	c.verdict("space", refuseSpace(c.h, pre, f), "", "%d MB free for /nix/store, %d MB for /etc", f.FreeNix>>20, f.FreeEtc>>20)
 	c.verdict("output", refuseOutput(c.h, pre, f), "", "%s", output(c.h, f))
 	c.verdict("age key", refuseKey(c.h, pre, f), "", "the server's key decrypts %s", secretsPath)
-	c.verdict("commit", c.p.refuseCommit(ctx, c.h, f, false), "", "%s", recordText(f.Record))
+	c.verdict("commit", refuseCommit(ctx, c.h, &ancestry{dir: c.p.Dir}, f, false), "", "%s", recordText(f.Record))
 	c.verdict("nixpkgs", refuseOlder(c.h, pre, f, false), "", "flake.lock is not older than what runs there")
 }
 

@@ -1,18 +1,14 @@
 package deploy
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/nixos"
-	"github.com/dagadbm/vps/mage/remote"
 )
 
 // follower watches one run to its end: it shows the log, confirms the new system
@@ -25,7 +21,8 @@ type follower struct {
 	limit   time.Duration // of the switch
 	settle  time.Duration
 
-	watchOnly bool // do not confirm: the run shall be undone
+	watchOnly bool   // do not confirm: the run shall be undone
+	first     *sight // over the connection that the run was started over
 
 	overdue  *time.Timer // a server that never tells of the end is not waited for any longer
 	switched bool        // the switch had begun when the timer was last set
@@ -44,11 +41,12 @@ type follower struct {
 // begin sends a parcel, starts its run and follows it. An error that is a
 // [*Failure] says that the run did not start; any other leaves it open.
 func (f *follower) begin(ctx context.Context, c parcel) (nixos.Status, error) {
-	err := f.link.start(ctx, c)
+	first, err := f.link.start(ctx, c)
 	if errors.As(err, new(*Failure)) {
 		return nixos.Status{}, err
 	}
 	if err == nil {
+		f.first = first
 		return f.follow(ctx)
 	}
 	if ctx.Err() != nil {
@@ -147,24 +145,16 @@ func (f *follower) instead(ctx context.Context, end nixos.Status, err error, our
 	return g, end, err
 }
 
-// event is something that arrived from the server.
-type event struct {
-	status string // a line
-	log    []byte
-	err    error // a stream ended
-}
-
 // watch follows over the present connection until the run ends or the
 // connection does.
 func (f *follower) watch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	events := make(chan event)
-	shell := f.link.shell()
-	status := f.stream(ctx, shell.Follow(f.id), events, readStatus)
-	log := f.stream(ctx, shell.Log(f.id, f.offset), events, readLog)
-	defer log()
-	defer status()
+	s := f.first
+	if f.first = nil; s == nil {
+		s = f.link.sightOf(ctx, f.link.shell().Follow(f.id, f.offset))
+	}
+	defer s.stop()
 	index := 0
 	for {
 		select {
@@ -175,14 +165,12 @@ func (f *follower) watch(ctx context.Context) error {
 		case err := <-f.confirming:
 			f.confirming = nil
 			f.judged(ctx, err)
-		case e := <-events:
+		case e := <-s.events:
 			if e.err != nil {
-				return e.err
+				return fmt.Errorf("follow run %s: %w", f.id, e.err)
 			}
 			f.take(e, &index)
-			if f.offset >= f.link.p.bounds.maxLog() {
-				log()
-			}
+			s.enough.Store(f.offset >= f.link.p.bounds.maxLog())
 		}
 		if f.complete() {
 			return nil
@@ -197,80 +185,6 @@ func (f *follower) complete() bool {
 	}
 	size, err := strconv.ParseInt(f.end.Fields["log"], 10, 64)
 	return err != nil || f.offset >= min(size, f.link.p.bounds.maxLog())
-}
-
-// stream runs a command whose output becomes events until the returned function
-// is called, which ends it and waits for its goroutines.
-func (f *follower) stream(ctx context.Context, c nixos.Command, events chan<- event, read func(io.Reader, func(event) bool) error) (stop func()) {
-	stdin, hold := io.Pipe()
-	out, in := io.Pipe()
-	ctx, cancel := context.WithCancel(ctx)
-	send := func(e event) bool {
-		if ctx.Err() != nil {
-			return false
-		}
-		select {
-		case events <- e:
-			return true
-		case <-ctx.Done():
-			return false
-		}
-	}
-	done := make(chan struct{}, 2)
-	client := f.link.client
-	go func() {
-		err := client.Run(ctx, remote.Cmd{Line: c.Line, Stdin: stdin, Stdout: in})
-		_ = in.CloseWithError(errors.Join(err, io.ErrUnexpectedEOF))
-		done <- struct{}{}
-	}()
-	go func() {
-		err := read(out, send)
-		_ = out.CloseWithError(err)
-		if ctx.Err() == nil {
-			send(event{err: fmt.Errorf("follow run %s: %w", f.id, err)})
-		}
-		done <- struct{}{}
-	}()
-	return sync.OnceFunc(func() {
-		_ = hold.Close()
-		cancel()
-		_ = out.CloseWithError(context.Canceled)
-		<-done
-		<-done
-	})
-}
-
-// maxStatus is how many status lines a run may have: some twenty are usual.
-const maxStatus = 1000
-
-func readStatus(r io.Reader, send func(event) bool) error {
-	sc := bufio.NewScanner(r)
-	sc.Buffer(nil, 64<<10)
-	for n := 0; sc.Scan(); n++ {
-		if n == maxStatus {
-			return fmt.Errorf("more than %d status lines", maxStatus)
-		}
-		if !send(event{status: sc.Text()}) {
-			return context.Canceled
-		}
-	}
-	if err := sc.Err(); err != nil {
-		return err
-	}
-	return io.ErrUnexpectedEOF
-}
-
-func readLog(r io.Reader, send func(event) bool) error {
-	for {
-		buf := make([]byte, 32<<10)
-		n, err := r.Read(buf)
-		if n > 0 && !send(event{log: buf[:n]}) {
-			return context.Canceled
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
 
 // take handles one event. A new connection begins with the status lines that

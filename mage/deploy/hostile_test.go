@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/dagadbm/vps/mage/config"
 	"github.com/dagadbm/vps/mage/internal/faults"
+	"github.com/dagadbm/vps/mage/nixos"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -231,14 +234,19 @@ func harmless(t *testing.T, text string) {
 	}
 }
 
-// midAttacks are those of a server that starts a run as it should, and then
-// answers the commands named by call with something else.
-func midAttacks(t *testing.T) []struct {
+// A midAttack is a server that starts a run as it should, and then answers the
+// commands named by call with something else.
+type midAttack struct {
 	name, call string
-	speak      func(io.Reader, io.Writer, io.Writer)
+	speak      func(stdin io.Reader, stdout, stderr io.Writer)
 	codes      []Code
 	says       string
-} {
+}
+
+// ofLog says that an attack shows the run as it is, and its log as it pleases.
+const ofLog = "log"
+
+func midAttacks(t *testing.T) []midAttack {
 	held := func(text string) func(io.Reader, io.Writer, io.Writer) {
 		return func(_ io.Reader, stdout, _ io.Writer) {
 			_, _ = io.WriteString(stdout, text)
@@ -246,12 +254,13 @@ func midAttacks(t *testing.T) []struct {
 		}
 	}
 	unknown, undone := []Code{CodeUnknown}, []Code{CodeRolledBack}
-	return []struct {
-		name, call string
-		speak      func(io.Reader, io.Writer, io.Writer)
-		codes      []Code
-		says       string
-	}{
+	inLog := func(text string, more func(io.Reader, io.Writer, io.Writer)) func(io.Reader, io.Writer, io.Writer) {
+		return func(stdin io.Reader, _, stderr io.Writer) {
+			_, _ = io.WriteString(stderr, text)
+			more(stdin, stderr, nil)
+		}
+	}
+	return []midAttack{
 		{"status: nothing", "'follow'", silence(t), unknown, "did not end the run"},
 		{"status: endless garbage", "'follow'", endless("\x1b[2J\x1b]0;owned\a\n"), unknown, "status lines"},
 		{"status: endless line", "'follow'", endless("building"), unknown, "too long"},
@@ -261,9 +270,10 @@ func midAttacks(t *testing.T) []struct {
 		{"status: an end with a log that never comes", "'follow'", held("1 end result=failed log=99999999999 message=\x1b[1mno\n"), []Code{CodeFailed}, "no"},
 		{"status: switching for ever", "'follow'", held("1 switching\n"), unknown, "did not end the run"},
 		{"status: dead, and nothing after it", "'follow'", held("1 gone armed=1\n"), unknown, "did not end the run"},
-		{"log: endless", "'log'", endless("\x1b[31mbuilding\x1b[0m\r\x9b2J\u202e\n"), []Code{CodeDone}, ""},
-		{"log: endless line", "'log'", endless("\x1b]0;owned"), []Code{CodeDone}, ""},
-		{"log: another than there is", "'log'", held("\x1b[2Jbuilding\a\u202e\n"), []Code{CodeDone}, ""},
+		{"log: endless", ofLog, inLog(nixos.LogMark+"\n", endless("\x1b[31mbuilding\x1b[0m\r\x9b2J\u202e\n")), []Code{CodeDone}, ""},
+		{"log: endless line", ofLog, inLog(nixos.LogMark+"\n", endless("\x1b]0;owned")), []Code{CodeDone}, ""},
+		{"log: endless, and never its mark", ofLog, inLog("", endless("\x1b]0;owned")), []Code{CodeDone}, ""},
+		{"log: another than there is", ofLog, inLog(nixos.LogMark+"\n", held("\x1b[2Jbuilding\a\u202e\n")), []Code{CodeDone}, ""},
 		{"look at the new system: nothing", "'probe'", silence(t), undone, ""},
 		{"look at the new system: endless", "'probe'", endless("unit=system a.service failed\n"), undone, ""},
 		{"look at the new system: another system", "'probe'", held("current=/nix/store/a\nwanted=\x1b[2J\nprobed=1\n"), undone, ""},
@@ -283,11 +293,19 @@ func TestFaultsHostileServersInARun(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) {
 			a := midAttacks(t)[i] // what is silent, is so as long as this test
 			f := newFixture(t)
-			s := f.server("web")
+			var cut atomic.Int32 // the connection that the run is started over
+			s := f.server("web", vpstest.WithHook(func(s *vpstest.Server, c vpstest.Call) {
+				if c.Program == "nixos-rebuild" {
+					s.CutAfter(int(cut.Load()), 1, 0)
+				}
+			}))
 			f.mustUpdate("web")
 			was, tree := s.CurrentSystem(), s.TreeDigest()
 			f.write("x.nix", "1")
-			s.SetLinks(func(int) vpstest.Link { return answeringTo(a.call, a.speak) })
+			s.SetLinks(func(int) vpstest.Link { return a.link(s) })
+			if a.call != "'probe'" {
+				cut.Store(int32(len(s.Connections()) + 1))
+			}
 			o := quick()
 			if a.codes[0] == CodeUnknown {
 				f.impatient()
@@ -320,6 +338,23 @@ func TestFaultsHostileServersInARun(t *testing.T) {
 			survived(t, a.name, took, grew)
 		})
 	}
+}
+
+func (a midAttack) link(s *vpstest.Server) vpstest.Link {
+	if a.call != ofLog {
+		return answeringTo(a.call, a.speak)
+	}
+	return vpstest.Link{Exec: func(line string, stdin io.Reader, stdout, stderr io.Writer) (int, bool) {
+		if !strings.Contains(line, "'follow'") {
+			return 0, false
+		}
+		go a.speak(nil, nil, stderr)
+		real := exec.Command("/bin/sh", "-c", line)
+		real.Env = []string{"VPS_ROOT=" + s.Root(), "PATH=" + s.Path("run/current-system/sw/bin")}
+		real.Stdin, real.Stdout, real.WaitDelay = stdin, stdout, time.Second
+		_ = real.Run()
+		return 0, true
+	}}
 }
 
 func answeringTo(call string, speak func(io.Reader, io.Writer, io.Writer)) vpstest.Link {

@@ -15,6 +15,7 @@ type prepared struct {
 	tree    *tree.Tree
 	digest  string
 	git     tree.GitState
+	history ancestry
 	report  *secrets.Report
 	ids     *secrets.Identities
 	flake   *nixos.FlakeFacts
@@ -31,7 +32,7 @@ func (p *Project) prepare(ctx context.Context) (*prepared, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	pre := &prepared{tree: t, digest: t.Manifest().Digest(), warning: t.Warnings()}
+	pre := &prepared{tree: t, digest: t.Manifest().Digest(), warning: t.Warnings(), history: ancestry{dir: p.Dir}}
 	if pre.git, err = tree.Git(ctx, p.Dir); err != nil {
 		return nil, usage(err)
 	}

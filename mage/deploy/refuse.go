@@ -10,7 +10,6 @@ import (
 
 	"github.com/dagadbm/vps/mage/config"
 	"github.com/dagadbm/vps/mage/nixos"
-	"github.com/dagadbm/vps/mage/tree"
 )
 
 // systems maps what uname says to our names for it.
@@ -97,7 +96,7 @@ func (p *Project) refuseUpdate(ctx context.Context, h config.Host, pre *prepared
 		func() error { return refuseOutput(h, pre, f) },
 		func() error { return p.refuseMissing(h.Name, pre.flake.Host(output(h, f)).Secrets) },
 		func() error { return refuseKey(h, pre, f) },
-		func() error { return p.refuseCommit(ctx, h, f, force) },
+		func() error { return refuseCommit(ctx, h, &pre.history, f, force) },
 		func() error { return refuseOlder(h, pre, f, force) },
 	} {
 		if err := check(); err != nil {
@@ -155,11 +154,11 @@ func refuseKey(h config.Host, pre *prepared, f nixos.Facts) error {
 }
 
 // refuseCommit keeps one laptop from undoing what another deployed unseen.
-func (p *Project) refuseCommit(ctx context.Context, h config.Host, f nixos.Facts, force bool) error {
+func refuseCommit(ctx context.Context, h config.Host, history *ancestry, f nixos.Facts, force bool) error {
 	if f.Record == nil || f.Record.Commit == "" || force {
 		return nil
 	}
-	contained, err := tree.ContainsCommit(ctx, p.Dir, f.Record.Commit)
+	contained, err := history.contains(ctx, f.Record.Commit)
 	if err == nil && contained {
 		return nil
 	}

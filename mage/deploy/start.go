@@ -66,26 +66,35 @@ func lines(list []string) []byte {
 	return []byte(strings.Join(list, "\n") + "\n")
 }
 
-// start sends a parcel and starts its run. When it fails before the server said
-// that the run started, the caller cannot tell whether it did: see follow.
-func (l *link) start(ctx context.Context, c parcel) error {
+// start sends a parcel, starts its run and gives a sight of it. When it fails before
+// the server said that the run started, the caller cannot tell whether it did: see
+// follow.
+func (l *link) start(ctx context.Context, c parcel) (*sight, error) {
 	data, err := c.pack()
 	if err != nil {
-		return usage(err)
+		return nil, usage(err)
 	}
 	upload, sum := ".vps-upload-"+c.request.ID, sha256.Sum256(data)
-	starter := l.hold(ctx, l.shell().Start(c.request.ID, upload, hex.EncodeToString(sum[:])))
-	defer starter.drop()
+	s := l.startOf(ctx, l.shell().Start(c.request.ID, upload, hex.EncodeToString(sum[:])))
+	if err := l.begin(ctx, s, upload, data); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (l *link) begin(ctx context.Context, s *sight, upload string, data []byte) error {
 	if err := l.upload(ctx, upload, data); err != nil {
 		return l.askFailure("send the tree", err)
 	}
-	out, err := starter.ask(ctx)
-	if err != nil {
-		// Whether it started is open.
-		return fmt.Errorf("start the run: %w", err)
-	}
-	if err := nixos.ParseStart(out); err != nil {
-		return &Failure{Host: l.host.Name, Code: CodeFailed, Err: fmt.Errorf("start the run: %w", err), Now: asItWas}
+	ctx, cancel := within(ctx, l.p.bounds.answerWithin(), "answer")
+	defer cancel()
+	a := s.begin(ctx)
+	switch {
+	case a.refused != nil:
+		return &Failure{Host: l.host.Name, Code: CodeFailed, Err: fmt.Errorf("start the run: %w", a.refused), Now: asItWas}
+	case a.err != nil:
+		return fmt.Errorf("start the run: %w", a.err) // whether it started is open
 	}
 	return nil
 }

@@ -80,6 +80,8 @@ func FuzzEvidence(f *testing.F) {
 		if e.Verdict() == "" && (e.Current == "" || e.Current != e.Wanted || len(e.Missing)+len(e.Units) > 0) {
 			t.Errorf("confirmed: %+v", e)
 		}
-		_ = ParseStart([]byte(out))
+		if answered, err := ParseStart(out); err != nil && !answered {
+			t.Errorf("%q refused without an answer", out)
+		}
 	})
 }

@@ -91,8 +91,8 @@ func (s Shell) Facts(q FactsQuery) Command {
 }
 
 // Start builds the command that turns the archive at upload (relative to the
-// login folder) into the run id and starts its supervisor. Its output is read by
-// [ParseStart].
+// login folder) into the run id and starts its supervisor. Its first lines are read
+// by [ParseStart]; once the run has started, it goes on as that of Follow.
 func (s Shell) Start(id, upload, sha256 string) Command {
 	return s.script(startScript,
 		[2]string{"ID", id},
@@ -112,14 +112,16 @@ func Forgotten(out []byte) bool { return strings.TrimSpace(string(out)) == "forg
 // Generations builds the command whose output [ParseGenerations] reads.
 func (s Shell) Generations() Command { return s.script(generationsScript) }
 
-// Follow builds the command that prints a run's status lines ([ParseStatus])
-// from the first on, then each as it comes. It ends when its input does.
-func (s Shell) Follow(id string) Command { return s.supervisor(id, "follow", id) }
+// LogMark is the line after which the log begins on the standard error of the
+// commands that show a run.
+const LogMark = "--- log of the run"
 
-// Log builds the command that prints a run's log from the byte offset on, then
-// whatever is added. It ends when its input does.
-func (s Shell) Log(id string, offset int64) Command {
-	return s.supervisor(id, "log", id, fmt.Sprint(offset))
+// Follow builds the command that shows a run: on standard output its status lines
+// ([ParseStatus]) from the first on, then each as it comes; on standard error, after
+// [LogMark], its log from the byte offset on, then whatever is added. It ends when
+// its input does.
+func (s Shell) Follow(id string, offset int64) Command {
+	return s.supervisor(id, "follow", id, fmt.Sprint(offset))
 }
 
 // Probe builds the command that a new login runs after a switch: it prints what

@@ -2,7 +2,6 @@ package nixos
 
 import (
 	"errors"
-	"io"
 	"strings"
 	"time"
 )
@@ -82,19 +81,15 @@ func ParseStatus(line string) (Status, error) {
 	return s, nil
 }
 
-// ParseStart reads the output of [Shell.Start]: nil when the run started, else
-// why it did not. Nothing has changed on the server then.
-func ParseStart(out []byte) error {
-	for line := range strings.Lines(string(out)) {
-		line = strings.TrimSpace(line)
-		if line == "started=1" {
-			return nil
-		}
-		if why, ok := strings.CutPrefix(line, "failed="); ok {
-			return errors.New(cut(why, 300))
-		}
+// ParseStart reads a line that [Shell.Start] printed. It is the answer, or what a
+// login's shell had to say before it. The error says why the run did not start;
+// nothing has changed on the server then.
+func ParseStart(line string) (answered bool, err error) {
+	line = strings.TrimSpace(line)
+	if why, ok := strings.CutPrefix(line, "failed="); ok {
+		return true, errors.New(cut(why, 300))
 	}
-	return &ParseError{What: "answer to the start of a run", Err: io.ErrUnexpectedEOF}
+	return line == "started=1", nil
 }
 
 // Evidence is what a new login saw of a switched system.

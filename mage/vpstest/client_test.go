@@ -55,7 +55,8 @@ func run(t *testing.T, client *ssh.Client, c nixos.Command) string {
 	session.Stdin, session.Stderr = strings.NewReader(c.Stdin), &stderr
 	out, err := session.Output(c.Line)
 	require.NoError(t, err, "stderr: %s", stderr.String())
-	require.Empty(t, stderr.String())
+	before, _, _ := strings.Cut(stderr.String(), nixos.LogMark+"\n")
+	require.Empty(t, before)
 	return string(out)
 }
 
@@ -82,7 +83,10 @@ func start(t *testing.T, client *ssh.Client, a vpstest.Archive) string {
 	upload(t, client, ".vps-upload-"+id, content)
 	hash := sha256.Sum256(content)
 	out := run(t, client, nixos.Shell{}.Start(id, ".vps-upload-"+id, hex.EncodeToString(hash[:])))
-	require.NoError(t, nixos.ParseStart([]byte(out)), out)
+	first, _, _ := strings.Cut(out, "\n")
+	started, refused := nixos.ParseStart(first)
+	require.True(t, started, out)
+	require.NoError(t, refused)
 	return id
 }
 
@@ -103,7 +107,7 @@ func follow(t *testing.T, client *ssh.Client, id string) *follower {
 	require.NoError(t, err)
 	stdout, err := session.StdoutPipe()
 	require.NoError(t, err)
-	require.NoError(t, session.Start(nixos.Shell{}.Follow(id).Line))
+	require.NoError(t, session.Start(nixos.Shell{}.Follow(id, 0).Line))
 	return &follower{t: t, session: session, stdin: stdin, lines: bufio.NewScanner(stdout)}
 }
 

@@ -69,8 +69,11 @@ func Start(t testing.TB, options ...Option) *Server {
 }
 
 // New starts a server in a new temporary folder, which [Server.Close] removes.
-func New(options ...Option) (*Server, error) {
-	base, err := os.MkdirTemp("", "vpstest-")
+func New(options ...Option) (*Server, error) { return NewIn("", options...) }
+
+// NewIn is New with the temporary folder in dir.
+func NewIn(dir string, options ...Option) (*Server, error) {
+	base, err := os.MkdirTemp(dir, "vpstest-")
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for the test server: %w", err)
 	}

@@ -29,14 +29,12 @@ type host struct {
 
 // newHost starts a server with its files in dir.
 func newHost(name, dir string, k keys, ageKey string) (*host, error) {
-	h, err := playedHost(name, ageKey)
+	h, err := playedHost(name, dir, ageKey)
 	if err != nil {
 		return nil, err
 	}
-	if err = os.MkdirAll(dir, 0o700); err == nil {
-		h.sshd, err = startDaemon(dir, h.played.Path("root"), k,
-			"VPS_ROOT="+h.played.Root(), "PATH="+h.played.Path("run/current-system/sw/bin"))
-	}
+	h.sshd, err = startDaemon(dir, h.played.Path("root"), k,
+		"VPS_ROOT="+h.played.Root(), "PATH="+h.played.Path("run/current-system/sw/bin"))
 	if err == nil {
 		h.proxy, err = delay.Listen(h.sshd.address())
 	}
@@ -49,7 +47,7 @@ func newHost(name, dir string, k keys, ageKey string) (*host, error) {
 
 // newSimulated starts a server whose SSH is played too, in this process, and not
 // far away: a thousand of the real ones are more than one machine bears.
-func newSimulated(name, _ string, k keys, ageKey string) (*host, error) {
+func newSimulated(name, dir string, k keys, ageKey string) (*host, error) {
 	hostKey, err := ssh.ParsePrivateKey([]byte(k.hostPrivate))
 	if err != nil {
 		return nil, err
@@ -58,16 +56,19 @@ func newSimulated(name, _ string, k keys, ageKey string) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return playedHost(name, ageKey, vpstest.WithHostKey(hostKey), vpstest.WithAuthorizedKey(user))
+	return playedHost(name, dir, ageKey, vpstest.WithHostKey(hostKey), vpstest.WithAuthorizedKey(user))
 }
 
-func playedHost(name, ageKey string, options ...vpstest.Option) (*host, error) {
+func playedHost(name, dir, ageKey string, options ...vpstest.Option) (*host, error) {
 	programs, err := programsOf("nixos-rebuild", "nix-env", "systemctl", "systemd-run", "sync")
 	if err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	h := &host{name: name}
-	h.played, err = vpstest.New(append(options, vpstest.WithAgeKey(ageKey), vpstest.WithPrograms(programs))...)
+	h.played, err = vpstest.NewIn(dir, append(options, vpstest.WithAgeKey(ageKey), vpstest.WithPrograms(programs))...)
 	if err == nil {
 		err = h.furnish()
 	}
@@ -98,7 +99,8 @@ func programsOf(names ...string) (map[string]string, error) {
 	return programs, nil
 }
 
-// furnish adds what the stand-ins need, and rsync.
+// furnish adds what the stand-ins need, rsync, and df as it is: nothing here plays
+// how much space is free.
 func (h *host) furnish() error {
 	text, err := standIns.ReadFile("programs/switch-to-configuration.sh")
 	if err != nil {
@@ -119,7 +121,15 @@ func (h *host) furnish() error {
 	if err := os.Symlink(software, h.played.Path("nix/sw")); err != nil {
 		return err
 	}
-	return os.Symlink("/usr/bin/rsync", filepath.Join(software, "bin/rsync"))
+	if err := os.Remove(filepath.Join(software, "bin/df")); err != nil {
+		return err
+	}
+	for _, name := range []string{"rsync", "df"} {
+		if err := os.Symlink(filepath.Join("/usr/bin", name), filepath.Join(software, "bin", name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // far sets the round-trip time from now on, and begins to count anew.

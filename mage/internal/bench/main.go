@@ -145,8 +145,8 @@ func missing() error {
 
 // surroundings is the first line: what figures depend on.
 func surroundings() string {
-	return fmt.Sprintf("%s, %d processors, %s, %s, %s; %s", time.Now().Format("2006-01-02"), runtime.NumCPU(),
-		runtime.Version(), firstWords(2, "ssh", "-V"), firstWords(3, "rsync", "--version"), load("before"))
+	return fmt.Sprintf("%s, %d processors, %s, %s, %s, servers in %s; %s", time.Now().Format("2006-01-02"), runtime.NumCPU(),
+		runtime.Version(), firstWords(2, "ssh", "-V"), firstWords(3, "rsync", "--version"), inMemory(), load("before"))
 }
 
 func firstWords(n int, argv ...string) string {

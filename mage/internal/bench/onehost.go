@@ -12,10 +12,10 @@ type pair struct{ ours, theirs *world }
 func newPair(servers int) (*pair, error) {
 	p := &pair{}
 	var err error
-	if p.ours, err = newWorld(servers, newHost); err != nil {
+	if p.ours, err = newWorld(inMemory(), servers, newHost); err != nil {
 		return nil, err
 	}
-	if p.theirs, err = newWorld(servers, newHost); err != nil {
+	if p.theirs, err = newWorld(inMemory(), servers, newHost); err != nil {
 		p.close()
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/dagadbm/vps/mage/nixos"
@@ -20,7 +21,7 @@ func (b *bench) thousandHosts(ctx context.Context) error {
 	if b.quick {
 		size = 3 * manyParallel
 	}
-	w, err := newWorld(size, newSimulated)
+	w, err := newWorld(os.TempDir(), size, newSimulated)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ const holdUp = 200 * time.Millisecond
 // delay; what the steps themselves take is in the figures, so they are too high
 // rather than too low.
 func (b *bench) waiting(ctx context.Context) error {
-	w, err := newWorld(1, newHost)
+	w, err := newWorld(inMemory(), 1, newHost)
 	if err != nil {
 		return err
 	}

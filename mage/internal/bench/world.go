@@ -21,9 +21,10 @@ type world struct {
 // starter starts one server with its files in dir.
 type starter func(name, dir string, k keys, ageKey string) (*host, error)
 
-// newWorld copies the project of this repository and starts so many servers.
-func newWorld(servers int, start starter) (*world, error) {
-	dir, err := os.MkdirTemp("", "vps-bench-")
+// newWorld copies the project of this repository and starts so many servers, with
+// all files under parent.
+func newWorld(parent string, servers int, start starter) (*world, error) {
+	dir, err := os.MkdirTemp(parent, "vps-bench-")
 	if err != nil {
 		return nil, err
 	}

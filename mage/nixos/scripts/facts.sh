@@ -89,7 +89,7 @@ facts_of_tree() {
 facts_of_runs() {
     field "$STATE/holder" id
     holder=$field
-    if [ -n "$holder" ] && alive "$holder"; then
+    if [ -n "$holder" ] && [ ! -e "$STATE/runs/$holder/ended" ] && alive "$holder"; then
         while IFS= read -r line; do
             printf 'holder.%s\n' "$line"
         done <"$STATE/holder"

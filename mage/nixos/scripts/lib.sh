@@ -119,6 +119,13 @@ field() {
     done <"$1"
 }
 
+# copy FROM TO copies a small text without a process.
+copy() {
+    while IFS= read -r line; do
+        printf '%s\n' "$line" || return
+    done <"$1" >"$2"
+}
+
 # lastline FILE sets $lastline to its last line, whole or not.
 lastline() {
     lastline=
@@ -189,5 +196,6 @@ troubled_of() {
 # alive ID says whether the supervisor of a run still lives. It looks at a lock
 # of that run alone, so asking never keeps anyone from the server's own lock.
 alive() {
-    [ -e "$STATE/runs/$1/alive" ] && ! flock -n -s 7 7<"$STATE/runs/$1/alive"
+    [ -e "$STATE/runs/$1/pid" ] && [ -e "$STATE/runs/$1/alive" ] &&
+        ! flock -n -s 7 7<"$STATE/runs/$1/alive"
 }

@@ -2,7 +2,8 @@
 # shellcheck disable=SC2154 # lib.sh goes before it, and the laptop's variables
 # Turns an uploaded archive into a run and starts its supervisor, in a unit of
 # its own that outlives this login. ID names the run, UPLOAD is the archive in
-# the login folder, SHA256 its hash. Prints "started", or why not, on stdout.
+# the login folder, SHA256 its hash. Prints "started", or why not, on stdout, and
+# then shows the run until its input ends.
 PATH=$ROOT/run/current-system/sw/bin:$PATH
 run=$STATE/runs/$ID
 
@@ -49,3 +50,6 @@ launch() {
 unpack
 launch
 echo started=1
+set -- follow "$ID" 0
+# shellcheck disable=SC1091 # it came with the archive
+. "$run/supervisor.sh"

@@ -4,8 +4,8 @@
 #
 #   supervisor.sh run ID             perform the run (in a unit of its own)
 #   supervisor.sh watchdog ID WHICH  a deadline has passed: roll back
-#   supervisor.sh follow ID          print the run's status lines as they come
-#   supervisor.sh log ID OFFSET      print its log from a byte on, as it grows
+#   supervisor.sh follow ID OFFSET   show the run's status lines as they come, and
+#                                    on stderr its log from a byte on, as it grows
 #   supervisor.sh probe ID SETTLE    look at the new system; wait for a verdict
 #   supervisor.sh cancel ID          make a run that waits roll back
 #   supervisor.sh recover            decide a commit that a crash interrupted
@@ -13,7 +13,7 @@
 # What a run leaves under $STATE/runs/ID, and who reads it:
 #   request manifest delete secrets tree/   what the laptop sent
 #   status log                              what happened; the last status is "end"
-#   alive                                   locked while the supervisor lives
+#   alive pid                               locked while the supervisor lives; its number
 #   held staged armed switched undoing      how far it came
 #   decision                                "commit" or "rollback", made once
 #   confirmed rejected                      the laptop's verdict
@@ -494,8 +494,11 @@ undo_commit() {
 }
 
 finish_committed() {
-    generation
-    finish committed "generation=$generation" "system=$new" "$(kept)"
+    [ -n "${made-}" ] || {
+        generation
+        made=$generation
+    }
+    finish committed "generation=$made" "system=$new" "$(kept)"
 }
 
 # A tree is kept as long as its generation exists: rollback needs both.
@@ -515,7 +518,7 @@ name_tree() {
 
 # write_intent also makes sure that the staged and the kept tree are on the disk.
 write_intent() {
-    cp "$run/request" "$STATE/intent.new" &&
+    copy "$run/request" "$STATE/intent.new" &&
         keep_supervisor &&
         sync &&
         mv "$STATE/intent.new" "$STATE/intent" &&
@@ -630,7 +633,7 @@ write_record() {
         printf 'system=%s\ngeneration=%s\n' "$new" "$made"
     } >"$STATE/record.new" || return
     [ -d "$STATE/generations" ] || mkdir "$STATE/generations" || return
-    [ "$kind" = rollback ] || cp "$STATE/record.new" "$STATE/generations/$made" || return
+    [ "$kind" = rollback ] || copy "$STATE/record.new" "$STATE/generations/$made" || return
     sync
     mv "$STATE/record.new" "$STATE/record"
 }
@@ -646,7 +649,7 @@ backfill() {
         number=${number##*-}
         [ -e "$STATE/generations/$number" ] || [ "$number" = "$made" ] ||
             [ "$number" -le "$field" ] ||
-            cp "$STATE/record" "$STATE/generations/$number"
+            copy "$STATE/record" "$STATE/generations/$number"
     done
 }
 
@@ -743,10 +746,9 @@ tidy() {
 
 perform() {
     exec >>"$run/log" 2>&1 </dev/null
-    # Locked before anybody can see it: who finds it unlocked takes us for dead.
-    exec 8>"$run/alive.new"
+    exec 8>"$run/alive"
     flock 8
-    mv "$run/alive.new" "$run/alive"
+    # Only now: who finds this, and alive unlocked, takes us for dead.
     echo $$ >"$run/pid"
     cd "$run" || exit 1
     [ ! -e "$run/forgotten" ] || finish failed "message=the run began too late"
@@ -805,11 +807,15 @@ remember_old() {
     printf 'system=%s\nboot=%s\ngeneration=%s\n' "$old" "$boot" "$bootgeneration" >"$run/request.old"
 }
 
-# follow prints status lines until its input ends, and "gone" when the
+# follow shows status lines and log until its input ends, and "gone" when the
 # supervisor has died. tail alone would outlive the login.
 follow() {
-    tail -n +1 -f "$run/status" &
+    tail -n +1 -f "$run/status" 2>/dev/null &
     tails=$!
+    # After a mark: a login's shell or sudo may have written there before us.
+    echo '--- log of the run' >&2
+    tail -c "+$(($1 + 1))" -f "$run/log" >&2 2>/dev/null &
+    tails="$tails $!"
     (
         # Without our output: killing this shell leaves flock behind, and a login
         # does not end while somebody holds its output.
@@ -831,10 +837,10 @@ follow() {
         else
             echo gone
         fi
-    ) &
-    waiter=$!
-    cat >/dev/null
-    kill "$tails" "$waiter" 2>/dev/null
+    ) 2>/dev/null &
+    while read -r _; do :; done
+    # shellcheck disable=SC2086 # a list
+    kill $tails "$!" 2>/dev/null
 }
 
 # orphaned: no deadline acts for the dead supervisor. The server was restarted
@@ -861,22 +867,15 @@ recover_apart() {
 # seconds never shall: what looked like its end must stay its end.
 await_supervisor() {
     tries=0
-    until [ -e "$run/alive" ]; do
-        if [ "$tries" = 100 ]; then
+    until [ -e "$run/pid" ]; do
+        if [ "$tries" = 10 ]; then
             : >"$run/forgotten"
-            [ -e "$run/alive" ]
+            [ -e "$run/pid" ]
             return
         fi
         tries=$((tries + 1))
-        sleep 0.1
+        sleep 1
     done
-}
-
-follow_log() {
-    tail -c "+$(($1 + 1))" -f "$run/log" &
-    tails=$!
-    cat >/dev/null
-    kill "$tails" 2>/dev/null
 }
 
 # probe prints what a new login sees of the new system, watches its units for
@@ -930,7 +929,7 @@ worse() {
 
 # A login's PATH is whatever its shell made of it; a unit of ours has its own.
 case ${1-} in
-follow | log | probe | cancel) PATH=$ROOT/run/current-system/sw/bin:$PATH ;;
+follow | probe | cancel) PATH=$ROOT/run/current-system/sw/bin:$PATH ;;
 esac
 
 case ${1-} in
@@ -953,11 +952,7 @@ sleeper)
     ;;
 follow)
     load "$2"
-    follow
-    ;;
-log)
-    load "$2"
-    follow_log "$3"
+    follow "$3"
     ;;
 probe)
     load "$2"
@@ -974,7 +969,7 @@ recover)
     settle_others
     ;;
 *)
-    echo "usage: supervisor.sh run|watchdog|follow|log|probe|cancel|recover" >&2
+    echo "usage: supervisor.sh run|watchdog|follow|probe|cancel|recover" >&2
     exit 2
     ;;
 esac
