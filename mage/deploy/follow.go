@@ -40,14 +40,15 @@ type follower struct {
 
 // begin sends a parcel, starts its run and follows it. An error that is a
 // [*Failure] says that the run did not start; any other leaves it open.
-func (f *follower) begin(ctx context.Context, c parcel) (nixos.Status, error) {
-	first, err := f.link.start(ctx, c)
-	if errors.As(err, new(*Failure)) {
-		return nixos.Status{}, err
-	}
+func (f *follower) begin(ctx context.Context, first *sight, c parcel) (nixos.Status, error) {
+	err := f.link.start(ctx, first, c)
 	if err == nil {
 		f.first = first
 		return f.follow(ctx)
+	}
+	first.stop()
+	if errors.As(err, new(*Failure)) {
+		return nixos.Status{}, err
 	}
 	if ctx.Err() != nil {
 		return nixos.Status{}, context.Cause(ctx)
@@ -152,7 +153,7 @@ func (f *follower) watch(ctx context.Context) error {
 	defer cancel()
 	s := f.first
 	if f.first = nil; s == nil {
-		s = f.link.sightOf(ctx, f.link.shell().Follow(f.id, f.offset))
+		s = f.link.sightOf(ctx, f.id, f.offset)
 	}
 	defer s.stop()
 	index := 0

@@ -68,7 +68,7 @@ func silence(t *testing.T) func(io.Reader, io.Writer, io.Writer) {
 
 func says(text string) func(io.Reader, io.Writer, io.Writer) {
 	return func(stdin io.Reader, stdout, _ io.Writer) {
-		_, _ = io.Copy(io.Discard, stdin)
+		go func() { _, _ = io.Copy(io.Discard, stdin) }()
 		_, _ = io.WriteString(stdout, text)
 	}
 }
@@ -88,7 +88,7 @@ func flood(w io.Writer, text string) {
 }
 
 func millionLines(stdin io.Reader, stdout, _ io.Writer) {
-	_, _ = io.Copy(io.Discard, stdin)
+	go func() { _, _ = io.Copy(io.Discard, stdin) }()
 	_, _ = io.WriteString(stdout, "facts=1\nnixos=1\narch=x86_64\ntree=dir\nfree.nix=9999999\nfree.etc=9999999\nfree.state=9999999\n")
 	var block bytes.Buffer
 	for i := range 1_000_000 {

@@ -91,12 +91,12 @@ func (l *link) close() {
 	}
 }
 
-// prepare opens, side by side, what a run needs: sessions to ask for facts and to
-// start it, and SFTP for the archive. One after the other they would cost five
-// round trips more.
-func (l *link) prepare(ctx context.Context) {
-	l.client.Prepare(ctx)
-	l.client.Prepare(ctx)
+// prepare opens, side by side, what a run needs: so many sessions for commands, and
+// SFTP for the archive. One after the other they would cost round trips.
+func (l *link) prepare(ctx context.Context, commands int) {
+	for range commands {
+		l.client.Prepare(ctx)
+	}
 	l.client.PrepareSFTP(ctx)
 }
 
@@ -123,6 +123,24 @@ func (l *link) askLong(ctx context.Context, c nixos.Command) ([]byte, error) {
 
 func (l *link) facts(ctx context.Context, q nixos.FactsQuery) (nixos.Facts, error) {
 	out, err := l.ask(ctx, l.shell().Facts(q))
+	return l.parseFacts(out, err)
+}
+
+// factsFirst is facts by a shell that may then start a run. The sight must be
+// stopped, if there is no error.
+func (l *link) factsFirst(ctx context.Context, q nixos.FactsQuery) (*sight, nixos.Facts, error) {
+	s := l.open(ctx)
+	patient, cancel := within(ctx, l.p.bounds.answerWithin(), "answer")
+	defer cancel()
+	facts, err := l.parseFacts(s.ask(patient, l.shell().Facts(q).Stdin))
+	if err != nil {
+		s.stop()
+		return nil, facts, err
+	}
+	return s, facts, nil
+}
+
+func (l *link) parseFacts(out []byte, err error) (nixos.Facts, error) {
 	if err != nil {
 		return nixos.Facts{}, l.askFailure("look at the server", err)
 	}

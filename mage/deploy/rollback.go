@@ -52,18 +52,21 @@ func (b *rollback) run(ctx context.Context) Result {
 		return r
 	}
 	defer func() { l.close() }()
-	l.prepare(ctx)
-	facts, err := l.facts(ctx, nixos.FactsQuery{AgeKey: defaultAgeKey, Manifest: true})
-	if err == nil {
-		err = refuseHost(b.host, facts)
-	}
+	l.prepare(ctx, 2)
+	s, facts, err := l.factsFirst(ctx, nixos.FactsQuery{AgeKey: defaultAgeKey, Manifest: true})
 	if err != nil {
+		r.failed(err)
+		return r
+	}
+	defer s.stop()
+	if err := refuseHost(b.host, facts); err != nil {
 		r.failed(err)
 		return r
 	}
 	r.Before, r.After = facts.Generation, facts.Generation
 	if b.ours(facts.Holder) {
 		b.line.Phase("taking up run " + facts.Holder.ID)
+		s.stop()
 		f := b.follower(l, facts.Holder.ID)
 		end, err := f.follow(ctx)
 		b.conclude(f, end, err, &r)
@@ -77,7 +80,7 @@ func (b *rollback) run(ctx context.Context) Result {
 		r.failed(err)
 		return r
 	}
-	b.back(ctx, l, facts, &r)
+	b.back(ctx, l, s, facts, &r)
 	return r
 }
 
@@ -122,12 +125,12 @@ func (b *rollback) cancel(ctx context.Context, l *link, h *nixos.Holder, r *Resu
 func (b *rollback) command() string { return "mage rollback " + b.host.Name }
 
 // back goes back to the chosen generation.
-func (b *rollback) back(ctx context.Context, l *link, facts nixos.Facts, r *Result) {
+func (b *rollback) back(ctx context.Context, l *link, s *sight, facts nixos.Facts, r *Result) {
 	list, err := l.generations(ctx)
 	if err == nil {
 		var g nixos.Generation
 		if g, err = b.choose(list, facts); err == nil {
-			b.send(ctx, l, facts, g, r)
+			b.send(ctx, l, s, facts, g, r)
 			return
 		}
 	}
@@ -157,7 +160,7 @@ func (b *rollback) choose(list []nixos.Generation, facts nixos.Facts) (nixos.Gen
 	return *chosen, nil
 }
 
-func (b *rollback) send(ctx context.Context, l *link, facts nixos.Facts, g nixos.Generation, r *Result) {
+func (b *rollback) send(ctx context.Context, l *link, s *sight, facts nixos.Facts, g nixos.Generation, r *Result) {
 	request := nixos.Request{
 		ID:            newID(time.Now()),
 		Kind:          nixos.KindRollback,
@@ -176,7 +179,7 @@ func (b *rollback) send(ctx context.Context, l *link, facts nixos.Facts, g nixos
 	}
 	b.line.Phase(fmt.Sprintf("going back to generation %d", g.Number))
 	f := b.follower(l, request.ID)
-	end, err := f.begin(ctx, parcel{request: request})
+	end, err := f.begin(ctx, s, parcel{request: request})
 	f, end, err = f.instead(ctx, end, err, b.ours)
 	b.conclude(f, end, err, r)
 }

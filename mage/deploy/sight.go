@@ -16,9 +16,9 @@ import (
 // status lines on its standard output, and the log on its standard error.
 type sight struct {
 	events chan event
+	facts  chan facts  // of the server, if the command is asked for them first
 	answer chan answer // to the start of the run, if the command starts it
 
-	script  string
 	stdin   *io.PipeWriter // closing it ends the command
 	enough  atomic.Bool    // no more of the log is wanted
 	done    <-chan struct{}
@@ -38,30 +38,34 @@ type answer struct {
 	err     error // it said neither
 }
 
-// startOf looks at a run that the same command starts. The server starts the shell
-// that will read the script while something else is on its way, which saves the
-// round trip of asking for the shell: nothing of the script is sent before
-// [sight.begin]. stop must be called.
-func (l *link) startOf(ctx context.Context, c nixos.Command) *sight {
-	return l.look(ctx, c, func(s *sight, lines *bufio.Scanner) error { return s.readAnswer(lines) })
+// facts is what a server said of itself.
+type facts struct {
+	out []byte
+	err error
+}
+
+// open starts a shell that is asked for the server's facts, and that may then start
+// a run and show it: one login shell for all. stop must be called.
+func (l *link) open(ctx context.Context) *sight {
+	return l.look(ctx, l.shell().Shell(), (*sight).readFacts, (*sight).readAnswer)
 }
 
 // sightOf looks at a run that is there. stop must be called.
-func (l *link) sightOf(ctx context.Context, c nixos.Command) *sight {
-	return l.look(ctx, c, func(*sight, *bufio.Scanner) error { return nil })
+func (l *link) sightOf(ctx context.Context, id string, offset int64) *sight {
+	return l.look(ctx, l.shell().Follow(id, offset).Line)
 }
 
 // look runs a command that shows a run; first reads what comes before the status.
-func (l *link) look(ctx context.Context, c nixos.Command, first func(*sight, *bufio.Scanner) error) *sight {
+func (l *link) look(ctx context.Context, line string, first ...func(*sight, *bufio.Scanner) error) *sight {
 	ctx, cancel := context.WithCancel(ctx)
 	in, stdin := io.Pipe()
 	out, toOut := io.Pipe()
 	log, toLog := io.Pipe()
-	s := &sight{events: make(chan event), answer: make(chan answer, 1), script: c.Stdin, stdin: stdin, done: ctx.Done()}
+	s := &sight{events: make(chan event), facts: make(chan facts, 1), answer: make(chan answer, 1), stdin: stdin, done: ctx.Done()}
 	var readers sync.WaitGroup
 	client := l.client
 	readers.Go(func() {
-		err := client.Run(ctx, remote.Cmd{Line: c.Line, Stdin: in, Stdout: toOut, Stderr: toLog})
+		err := client.Run(ctx, remote.Cmd{Line: line, Stdin: in, Stdout: toOut, Stderr: toLog})
 		_ = in.Close() // nobody reads a script any more
 		_ = toLog.Close()
 		_ = toOut.CloseWithError(err)
@@ -69,9 +73,11 @@ func (l *link) look(ctx context.Context, c nixos.Command, first func(*sight, *bu
 	readers.Go(func() {
 		lines := bufio.NewScanner(out)
 		lines.Buffer(nil, 64<<10)
-		err := first(s, lines)
-		if err == nil {
-			err = s.readStatus(lines)
+		var err error
+		for _, read := range append(first, (*sight).readStatus) {
+			if err = read(s, lines); err != nil {
+				break
+			}
 		}
 		_ = out.CloseWithError(err)
 		s.send(event{err: err})
@@ -90,15 +96,31 @@ func (l *link) look(ctx context.Context, c nixos.Command, first func(*sight, *bu
 // stop ends the command and waits for all that belongs to it.
 func (s *sight) stop() { s.stopped() }
 
+// ask sends the script that asks for the facts, and gives what it printed.
+func (s *sight) ask(ctx context.Context, script string) ([]byte, error) {
+	s.say(script)
+	select {
+	case f := <-s.facts:
+		return f.out, f.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 // begin sends the script that starts the run, and gives the answer to it.
-func (s *sight) begin(ctx context.Context) answer {
-	go func() { _, _ = io.WriteString(s.stdin, s.script) }() // it ends with the command
+func (s *sight) begin(ctx context.Context, script string) answer {
+	s.say(script)
 	select {
 	case a := <-s.answer:
 		return a
 	case <-ctx.Done():
 		return answer{err: context.Cause(ctx)}
 	}
+}
+
+// say does not wait: the server may never read.
+func (s *sight) say(script string) {
+	go func() { _, _ = io.WriteString(s.stdin, script) }() // it ends with the command
 }
 
 func (s *sight) send(e event) error {
@@ -114,6 +136,26 @@ func (s *sight) send(e event) error {
 const maxStatus = 1000
 
 var errManyLines = errors.New("more than 1000 status lines")
+
+// readFacts reads up to their end, or that of the command.
+func (s *sight) readFacts(lines *bufio.Scanner) error {
+	var f facts
+	for lines.Scan() {
+		if len(f.out)+len(lines.Bytes()) >= maxAnswer {
+			f.err = remote.ErrTooMuchOutput
+			s.facts <- f
+			return f.err
+		}
+		f.out = append(append(f.out, lines.Bytes()...), '\n')
+		if lines.Text() == nixos.FactsEnd {
+			s.facts <- f
+			return nil
+		}
+	}
+	f.err = lines.Err()
+	s.facts <- f
+	return ended(lines)
+}
 
 func (s *sight) readAnswer(lines *bufio.Scanner) error {
 	for n := 0; n < maxStatus && lines.Scan(); n++ {
@@ -141,7 +183,10 @@ func (s *sight) readStatus(lines *bufio.Scanner) error {
 
 // ended is why there are no more lines.
 func ended(lines *bufio.Scanner) error {
-	return errors.Join(lines.Err(), io.ErrUnexpectedEOF)
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return io.ErrUnexpectedEOF
 }
 
 // readLog passes on what follows the mark: before it, a login's shell or sudo may

@@ -66,30 +66,21 @@ func lines(list []string) []byte {
 	return []byte(strings.Join(list, "\n") + "\n")
 }
 
-// start sends a parcel, starts its run and gives a sight of it. When it fails before
+// start sends a parcel and starts its run, which s then shows. When it fails before
 // the server said that the run started, the caller cannot tell whether it did: see
 // follow.
-func (l *link) start(ctx context.Context, c parcel) (*sight, error) {
+func (l *link) start(ctx context.Context, s *sight, c parcel) error {
 	data, err := c.pack()
 	if err != nil {
-		return nil, usage(err)
+		return usage(err)
 	}
 	upload, sum := ".vps-upload-"+c.request.ID, sha256.Sum256(data)
-	s := l.startOf(ctx, l.shell().Start(c.request.ID, upload, hex.EncodeToString(sum[:])))
-	if err := l.begin(ctx, s, upload, data); err != nil {
-		s.stop()
-		return nil, err
-	}
-	return s, nil
-}
-
-func (l *link) begin(ctx context.Context, s *sight, upload string, data []byte) error {
 	if err := l.upload(ctx, upload, data); err != nil {
 		return l.askFailure("send the tree", err)
 	}
 	ctx, cancel := within(ctx, l.p.bounds.answerWithin(), "answer")
 	defer cancel()
-	a := s.begin(ctx)
+	a := s.begin(ctx, l.shell().Start(c.request.ID, upload, hex.EncodeToString(sum[:])).Stdin)
 	switch {
 	case a.refused != nil:
 		return &Failure{Host: l.host.Name, Code: CodeFailed, Err: fmt.Errorf("start the run: %w", a.refused), Now: asItWas}

@@ -104,25 +104,27 @@ func (u *update) run(ctx context.Context) Result {
 		return r
 	}
 	defer func() { l.close() }()
-	l.prepare(ctx)
-	facts, err := l.facts(ctx, nixos.FactsQuery{AgeKey: u.pre.ageKeyPath(), Manifest: true})
+	l.prepare(ctx, 1)
+	s, facts, err := l.factsFirst(ctx, nixos.FactsQuery{AgeKey: u.pre.ageKeyPath(), Manifest: true})
 	if err != nil {
 		r.failed(err)
 		return r
 	}
+	defer s.stop()
 	r.Before, r.After = facts.Generation, facts.Generation
-	u.decide(ctx, l, facts, &r)
+	u.decide(ctx, l, s, facts, &r)
 	return r
 }
 
 // decide compares what the server said with what is to be deployed.
-func (u *update) decide(ctx context.Context, l *link, facts nixos.Facts, r *Result) {
+func (u *update) decide(ctx context.Context, l *link, s *sight, facts nixos.Facts, r *Result) {
 	if err := refuseHost(u.host, facts); err != nil {
 		r.failed(err)
 		return
 	}
 	if facts.Holder != nil && u.ours(facts.Holder) {
 		u.line.Phase("taking up run " + facts.Holder.ID)
+		s.stop()
 		f := u.follower(l, facts.Holder.ID)
 		end, err := f.follow(ctx)
 		u.conclude(f, end, err, r)
@@ -140,7 +142,7 @@ func (u *update) decide(ctx context.Context, l *link, facts nixos.Facts, r *Resu
 		r.failed(err)
 		return
 	}
-	u.send(ctx, l, facts, r)
+	u.send(ctx, l, s, facts, r)
 }
 
 // ours: the same person deploys the same tree, after a lost connection or Ctrl-C.
@@ -169,7 +171,7 @@ func (u *update) nothingToDo(f nixos.Facts) bool {
 }
 
 // send ships the difference and follows the run to its end.
-func (u *update) send(ctx context.Context, l *link, facts nixos.Facts, r *Result) {
+func (u *update) send(ctx context.Context, l *link, s *sight, facts nixos.Facts, r *Result) {
 	old, err := manifestOf(facts)
 	if err != nil {
 		r.failed(&Failure{Host: u.host.Name, Code: CodeFailed, Err: err, Now: asItWas})
@@ -178,7 +180,7 @@ func (u *update) send(ctx context.Context, l *link, facts nixos.Facts, r *Result
 	diff := tree.Diff(old, u.pre.tree.Manifest())
 	u.line.Phase("sending " + diff.Summary())
 	f := u.follower(l, newID(time.Now()))
-	end, err := f.begin(ctx, parcel{
+	end, err := f.begin(ctx, s, parcel{
 		request: u.request(f.id, facts),
 		tree:    u.pre.tree,
 		diff:    diff,

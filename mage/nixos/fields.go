@@ -43,7 +43,7 @@ func readFields(what string, r io.Reader, each func(key, value string) error) er
 	sc.Buffer(make([]byte, 0, 4096), maxLine)
 	for n := 0; sc.Scan(); n++ {
 		line := sc.Text()
-		if line == "end" {
+		if line == FactsEnd {
 			return nil
 		}
 		if n == maxLines {

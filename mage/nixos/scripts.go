@@ -55,8 +55,12 @@ func (s Shell) script(body string, vars ...[2]string) Command {
 	b.WriteString(libScript)
 	b.WriteString("\n")
 	b.WriteString(body)
-	return Command{Line: s.root("/bin/sh -s"), Stdin: b.String()}
+	return Command{Line: s.Shell(), Stdin: b.String()}
 }
+
+// Shell is the line of every command whose script travels on its standard input.
+// One shell may be given several scripts, one after the other.
+func (s Shell) Shell() string { return s.root("/bin/sh -s") }
 
 func (s Shell) root(line string) string {
 	if s.Sudo {
@@ -81,6 +85,9 @@ type FactsQuery struct {
 	Manifest bool   // the listing of /etc/nixos
 	Units    bool   // units that are failed or restarting
 }
+
+// FactsEnd is the last line of the facts, and of all else that is read like them.
+const FactsEnd = "end"
 
 // Facts builds the command whose output [ParseFacts] reads. It changes nothing.
 func (s Shell) Facts(q FactsQuery) Command {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"embed"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,8 +101,8 @@ func programsOf(names ...string) (map[string]string, error) {
 	return programs, nil
 }
 
-// furnish adds what the stand-ins need, rsync, and df as it is: nothing here plays
-// how much space is free.
+// furnish adds what the stand-ins need, rsync, and those programs as they are that
+// nothing here has to play.
 func (h *host) furnish() error {
 	text, err := standIns.ReadFile("programs/switch-to-configuration.sh")
 	if err != nil {
@@ -121,11 +123,12 @@ func (h *host) furnish() error {
 	if err := os.Symlink(software, h.played.Path("nix/sw")); err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(software, "bin/df")); err != nil {
-		return err
-	}
-	for _, name := range []string{"rsync", "df"} {
-		if err := os.Symlink(filepath.Join("/usr/bin", name), filepath.Join(software, "bin", name)); err != nil {
+	for _, name := range []string{"rsync", "df", "id", "mountpoint", "uname"} {
+		link := filepath.Join(software, "bin", name)
+		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.Symlink(filepath.Join("/usr/bin", name), link); err != nil {
 			return err
 		}
 	}

@@ -134,9 +134,10 @@ requested() {
     done <"$run/request"
 }
 
+# announce says at once who holds the server: whoever reads it sees all or nothing.
 announce() {
-    requested id who from since digest commit action kind generation >"$STATE/holder.new"
-    mv "$STATE/holder.new" "$STATE/holder"
+    holder=$(requested id who from since digest commit action kind generation)
+    printf '%s\n' "$holder" >"$STATE/holder"
 }
 
 # --- the staged tree -----------------------------------------------------------
