@@ -2,8 +2,10 @@ package deploy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -19,10 +21,12 @@ type sight struct {
 	facts  chan facts  // of the server, if the command is asked for them first
 	answer chan answer // to the start of the run, if the command starts it
 
-	stdin   *io.PipeWriter // closing it ends the command
-	enough  atomic.Bool    // no more of the log is wanted
-	done    <-chan struct{}
-	stopped func()
+	// stop ends the command and waits for all that belongs to it.
+	stop func()
+
+	stdin  *io.PipeWriter // closing it ends the command
+	enough atomic.Bool    // no more of the log is wanted
+	done   <-chan struct{}
 }
 
 // event is something that arrived from the server.
@@ -80,10 +84,10 @@ func (l *link) look(ctx context.Context, line string, first ...func(*sight, *buf
 			}
 		}
 		_ = out.CloseWithError(err)
-		s.send(event{err: err})
+		_ = s.send(event{err: err})
 	})
 	readers.Go(func() { _ = log.CloseWithError(s.readLog(log)) })
-	s.stopped = sync.OnceFunc(func() {
+	s.stop = sync.OnceFunc(func() {
 		_ = stdin.Close()
 		cancel()
 		_ = out.CloseWithError(context.Canceled)
@@ -92,9 +96,6 @@ func (l *link) look(ctx context.Context, line string, first ...func(*sight, *buf
 	})
 	return s
 }
-
-// stop ends the command and waits for all that belongs to it.
-func (s *sight) stop() { s.stopped() }
 
 // ask sends the script that asks for the facts, and gives what it printed.
 func (s *sight) ask(ctx context.Context, script string) ([]byte, error) {
@@ -135,7 +136,7 @@ func (s *sight) send(e event) error {
 // maxStatus is how many status lines a run may have: some twenty are usual.
 const maxStatus = 1000
 
-var errManyLines = errors.New("more than 1000 status lines")
+var errManyLines = fmt.Errorf("more than %d status lines", maxStatus)
 
 // readFacts reads up to their end, or that of the command.
 func (s *sight) readFacts(lines *bufio.Scanner) error {
@@ -202,11 +203,11 @@ func (s *sight) readLog(r io.Reader) error {
 			break
 		}
 	}
+	buf := make([]byte, 32<<10)
 	for {
-		buf := make([]byte, 32<<10)
 		n, err := buffered.Read(buf)
 		if n > 0 && !s.enough.Load() {
-			if sent := s.send(event{log: buf[:n]}); sent != nil {
+			if sent := s.send(event{log: bytes.Clone(buf[:n])}); sent != nil {
 				return sent
 			}
 		}

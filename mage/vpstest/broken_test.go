@@ -30,9 +30,10 @@ var promises = []promise{
 	{"has a watchdog",
 		`watchdog() {`, "watchdog() {\n exit 0", deadSupervisorIsUndone},
 	{"compares under the lock",
-		`[ "$(hash_of <"$run/manifest.old")" = "$base" ]`, `true`, changedTreeIsStale},
+		`[ "$hash" = "$base" ]`, `true`, changedTreeIsStale},
 	{"checks what it staged",
-		`[ "$(digest "$staged")" = "$want" ]`, `true`, wrongTreeIsRefused},
+		`[ "$hash" = "$want" ]`, `true`, wrongTreeIsRefused},
+	{"exchanges only what it staged", `intact && swap`, `swap`, changedWhileBuildingIsUndone},
 	{"syncs what it commits",
 		"set -u\n", "set -u\nsync() { :; }\n", committedTreeSurvivesAPowerCut},
 	{"holds a lock", `flock -w "$1" 9`, `true`, secondRunIsBusy},
@@ -53,7 +54,7 @@ var promises = []promise{
 func (p promise) broken(t *testing.T) []byte {
 	t.Helper()
 	script := nixos.Supervisor()
-	require.Contains(t, string(script), p.old, "the script no longer has what is to be broken")
+	require.True(t, bytes.Contains(script, []byte(p.old)), "the script no longer has what is to be broken: %s", p.old)
 	return bytes.ReplaceAll(script, []byte(p.old), []byte(p.new))
 }
 
@@ -124,6 +125,21 @@ func wrongTreeIsRefused(t *testing.T, supervisor []byte) bool {
 		a.Sent[vpstest.ConfFile] = ""
 	})
 	return f.ends("failed")
+}
+
+// A build that writes into the tree that it builds from.
+func changedWhileBuildingIsUndone(t *testing.T, supervisor []byte) bool {
+	s := vpstest.Start(t, vpstest.WithTree(old()), vpstest.WithHook(func(s *vpstest.Server, c vpstest.Call) {
+		if c.Program == "nixos-rebuild" {
+			assert.NoError(t, s.WriteFile("etc/.nixos-vps-run-1/new.nix", "changed\n"))
+		}
+	}))
+	was := remember(s)
+	a := s.NewArchive("run-1", tree(vpstest.System{}, "new.nix", "new\n"))
+	a.Supervisor, a.Request["confirm"] = supervisor, "0"
+	f := follow(t, dial(t, s), start(t, dial(t, s), a))
+	defer f.close()
+	return f.ends("rolledback") && s.BootDefault() == was.system && maps.Equal(s.Files(), was.tree)
 }
 
 func secondRunIsBusy(t *testing.T, supervisor []byte) bool {

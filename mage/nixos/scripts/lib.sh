@@ -23,7 +23,7 @@ now() {
         now=$(date +%s)
         return
     fi
-    [ -n "${began-}" ] || began=$(($(date +%s) - passed))
+    [ -n "${began-}" ] || began=${VPS_BEGAN:-$(($(date +%s) - passed))}
     now=$((began + passed))
 }
 

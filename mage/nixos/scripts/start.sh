@@ -16,13 +16,17 @@ fail() {
 unpack() {
     [ -d "$STATE/runs" ] || { mkdir -p "$STATE/runs" && chmod 700 "$STATE"; } || fail "cannot make $STATE"
     mkdir -m 700 "$run" || fail "cannot make $run"
-    # Copied, not moved: the file may belong to another user, who could still
-    # hold it open and change it after its hash was compared.
-    cat "$UPLOAD" >"$run/archive.tar" || fail "cannot write to $run: is the disk full?"
-    hash=$(sha256sum <"$run/archive.tar")
-    [ "${hash%% *}" = "$SHA256" ] || fail "the archive arrived damaged"
-    tar -xof "$run/archive.tar" -C "$run" || fail "cannot unpack the archive in $run"
-    rm -f "$UPLOAD" "$run/archive.tar"
+    archive=$UPLOAD
+    # Copied, if it belongs to another user, who could still hold it open and
+    # change it after its hash was compared.
+    [ -O "$UPLOAD" ] || {
+        archive=$run/archive.tar
+        cat "$UPLOAD" >"$archive" || fail "cannot write to $run: is the disk full?"
+    }
+    hash_of "$archive"
+    [ "$hash" = "$SHA256" ] || fail "the archive arrived damaged"
+    tar -xof "$archive" -C "$run" || fail "cannot unpack the archive in $run"
+    rm -f "$UPLOAD" "$archive"
     for other in .vps-upload-*; do
         # A client that died left it behind.
         [ ! -f "$other" ] || [ -z "$(find "$other" -mmin +60)" ] || rm -f "$other"
@@ -40,6 +44,7 @@ launch() {
         systemd-run --quiet --collect --unit="vps-run-$ID" \
             --description="vps: run $ID" --property=OOMPolicy=continue \
             --setenv=PATH="$path" --setenv=HOME="$ROOT/root" --setenv=VPS_ROOT="$ROOT" \
+            --setenv=VPS_BEGAN="${began-}" \
             /bin/sh "$run/supervisor.sh" run "$ID" || fail "systemd-run could not start the supervisor"
     else
         PATH=$path HOME=$ROOT/root VPS_ROOT=$ROOT setsid \

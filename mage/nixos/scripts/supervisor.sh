@@ -388,6 +388,8 @@ ring() { [ ! -p "$bell" ] || echo 1<>"$bell"; }
 # decide VERDICT succeeds for the first who decides, and for whoever decides the
 # same afterwards. A link appears whole or not at all.
 decide() {
+    # What is written into must not be the decision of somebody who had our number.
+    [ ! -e "$run/decision.$$" ] || rm -f "$run/decision.$$"
     echo "$1" >"$run/decision.$$"
     # An empty decision would decide nothing, and nobody else could.
     [ -s "$run/decision.$$" ] || {
@@ -628,10 +630,11 @@ write_record() {
     backfill
     keep_foreign
     {
+        # What is looked for most comes first.
+        printf 'digest=%s\ngeneration=%s\n' "$placed" "$made"
         requested id kind action commit dirty who from since
         now
-        printf 'digest=%s\nwhen=%s\n' "$placed" "$now"
-        printf 'system=%s\ngeneration=%s\n' "$new" "$made"
+        printf 'when=%s\nsystem=%s\n' "$now" "$new"
     } >"$STATE/record.new" || return
     [ -d "$STATE/generations" ] || mkdir "$STATE/generations" || return
     [ "$kind" = rollback ] || copy "$STATE/record.new" "$STATE/generations/$made" || return
