@@ -140,21 +140,20 @@ var errManyLines = fmt.Errorf("more than %d status lines", maxStatus)
 
 // readFacts reads up to their end, or that of the command.
 func (s *sight) readFacts(lines *bufio.Scanner) error {
-	var f facts
+	var out bytes.Buffer
 	for lines.Scan() {
-		if len(f.out)+len(lines.Bytes()) >= maxAnswer {
-			f.err = remote.ErrTooMuchOutput
-			s.facts <- f
-			return f.err
+		if out.Len()+len(lines.Bytes()) >= maxAnswer {
+			s.facts <- facts{err: remote.ErrTooMuchOutput}
+			return remote.ErrTooMuchOutput
 		}
-		f.out = append(append(f.out, lines.Bytes()...), '\n')
-		if lines.Text() == nixos.FactsEnd {
-			s.facts <- f
+		_, _ = out.Write(lines.Bytes())
+		_ = out.WriteByte('\n')
+		if string(lines.Bytes()) == nixos.FactsEnd {
+			s.facts <- facts{out: out.Bytes()}
 			return nil
 		}
 	}
-	f.err = lines.Err()
-	s.facts <- f
+	s.facts <- facts{out: out.Bytes(), err: lines.Err()}
 	return ended(lines)
 }
 

@@ -56,7 +56,7 @@ func TestDeathDuringTheCommit(t *testing.T) {
 		{"emptied", func(s *vpstest.Server) error { return s.PowerCut(vpstest.Emptied) }},
 	}
 	// nix-env, switch-to-configuration, then the syncs between the renames.
-	for point := 1; point <= 7; point++ {
+	for point := 1; point <= 6; point++ {
 		death := deaths[point%len(deaths)]
 		t.Run(fmt.Sprintf("%s at %d", death.name, point), func(t *testing.T) {
 			t.Parallel()

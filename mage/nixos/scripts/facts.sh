@@ -80,8 +80,8 @@ facts_of_tree() {
         printf 'record.%s\n' "$line"
     done <"$STATE/record"
     [ ! -e "$STATE/intent" ] || {
-        field "$STATE/intent" id
-        say intent "$field"
+        intended
+        [ "$intended" = none ] || say intent "$intended"
     }
 }
 

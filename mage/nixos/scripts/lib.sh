@@ -31,7 +31,7 @@ now() {
 # nothing if there is none. No process, as everything that is done often.
 resolve() {
     resolved=
-    here=$PWD
+    here=${PWD:-/}
     cd -P "$1" 2>/dev/null || return
     resolved=$PWD
     cd "$here" || return
@@ -117,6 +117,17 @@ field() {
             ;;
         esac
     done <"$1"
+}
+
+# intended sets $intended to the run whose commit is under way, or to "none". The
+# record is the last step of a commit: an intent of the same run is only left over.
+intended() {
+    intended=none
+    [ -e "$STATE/intent" ] || return 0
+    field "$STATE/record" id
+    recorded=$field
+    field "$STATE/intent" id
+    [ "$field" = "$recorded" ] || intended=$field
 }
 
 # copy FROM TO copies a small text without a process.

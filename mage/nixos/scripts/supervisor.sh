@@ -73,11 +73,16 @@ phase() {
 # finish RESULT [KEY=VALUE...] [message=TEXT] ends the run. The lock is let go
 # before anybody can read the end: who reads it may start the next run at once.
 finish() {
+    spent=$staged intent=$bell
     field "$STATE/intent" id
-    # With an intent, the staged folder may hold the only copy of a tree.
-    spent=$staged
-    [ "$field" != "$id" ] || spent=$bell
-    rm -rf "$run/reserve" "$bell" "$spent" "$run/tree" "$run/result" "$ROOT/nix/var/nix/gcroots/vps-$id"
+    if [ "$field" = "$id" ]; then
+        intended
+        case $intended in
+        none) intent=$STATE/intent ;; # recorded, and so done
+        *) spent=$bell ;;             # the staged folder may hold the only copy of a tree
+        esac
+    fi
+    rm -rf "$run/reserve" "$bell" "$spent" "$intent" "$run/tree" "$run/result" "$ROOT/nix/var/nix/gcroots/vps-$id"
     now
     line="$now end result=$1 log=$(($(wc -c <"$run/log")))"
     shift
@@ -501,7 +506,8 @@ finish_committed() {
         generation
         made=$generation
     }
-    finish committed "generation=$made" "system=$new" "$(kept)"
+    kept
+    finish committed "generation=$made" "system=$new" "$kept"
 }
 
 # A tree is kept as long as its generation exists: rollback needs both.
@@ -544,8 +550,6 @@ advance() {
         activate "$new" boot "$switchtimeout" &&
         place "$want" &&
         write_record &&
-        sync &&
-        rm -f "$STATE/intent" &&
         sync
 }
 
@@ -666,7 +670,11 @@ keep_foreign() {
     mkdir -p "$STATE/kept" && cp -a "$staged" "$STATE/kept/$id"
 }
 
-kept() { [ ! -d "$STATE/kept/$id" ] || echo "kept=/var/lib/vps/kept/$id"; }
+# kept sets $kept to where they are, or to nothing.
+kept() {
+    kept=
+    [ ! -d "$STATE/kept/$id" ] || kept=kept=/var/lib/vps/kept/$id
+}
 
 # --- after a crash -------------------------------------------------------------------
 
@@ -674,6 +682,9 @@ kept() { [ ! -d "$STATE/kept/$id" ] || echo "kept=/var/lib/vps/kept/$id"; }
 resume() {
     # A power cut leaves half a line, or a hole; what is told next is not part of it.
     echo >>"$run/status"
+    # The record is the last step of a commit: it is done, and only nobody said so.
+    field "$STATE/record" id
+    [ "$field" != "$id" ] || finish_committed
     field "$STATE/intent" id
     if [ "$field" = "$id" ]; then
         if running "$new"; then
@@ -683,9 +694,6 @@ resume() {
         retreat || exit 1
         finish rolledback reason=crash "message=the server stopped while committing"
     fi
-    # The record is the last step of a commit: it is done, and only nobody said so.
-    field "$STATE/record" id
-    [ "$field" != "$id" ] || finish_committed
     if [ ! -e "$run/armed" ]; then
         finish failed reason=crash "message=the supervisor died before it changed anything"
     elif [ ! -e "$ROOT/run/vps-armed-$id" ]; then
@@ -699,11 +707,11 @@ resume() {
 # settle_others ends every run that a crash left open. Each in a process of its
 # own, because ending a run ends the process; the lock stays ours.
 settle_others() {
-    field "$STATE/intent" id
-    intended=$field
+    intended
+    unfinished=$intended
     for dir in "$STATE"/runs/*; do
         [ -e "$dir/held" ] || continue
-        [ ! -e "$dir/ended" ] || [ "$intended" = "${dir##*/}" ] || continue
+        [ ! -e "$dir/ended" ] || [ "$unfinished" = "${dir##*/}" ] || continue
         [ "${dir##*/}" != "${1-}" ] || continue
         (
             load "${dir##*/}"

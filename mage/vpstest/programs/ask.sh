@@ -15,10 +15,11 @@ exec 3<>"$place/reply" 4<"$place/reply"
 # Nothing is left waiting when that process has died: it is looked for now, and
 # once it has greeted, its death is the end of what is read.
 kill -0 @PID@ 2>/dev/null || exit 125
-# One that is dead, but whose parent does not know yet, still takes signals.
+# One that is dying, or whose parent does not know yet, still takes signals, but has
+# no files any more.
 if [ -r /proc/@PID@/stat ]; then
-    read -r state </proc/@PID@/stat
-    case $state in *") Z "*) exit 125 ;; esac
+    set -- /proc/@PID@/fd/*
+    [ -h "$1" ] || exit 125
 fi
 echo $$ 1<>@CONTROL@/requests
 read -r _ <&4
