@@ -56,7 +56,7 @@ func run(t *testing.T, client *ssh.Client, c nixos.Command) string {
 	out, err := session.Output(c.Line)
 	require.NoError(t, err, "stderr: %s", stderr.String())
 	before, _, _ := strings.Cut(stderr.String(), nixos.LogMark+"\n")
-	require.Empty(t, before)
+	require.Empty(t, strings.TrimSpace(before))
 	return string(out)
 }
 

@@ -5,6 +5,8 @@
 # path: empty on a real server, a temporary folder in tests.
 set -u
 umask 022
+# To bash the longest that a read may wait: some export it to log people out.
+unset TMOUT
 
 ROOT=${VPS_ROOT-}
 STATE=$ROOT/var/lib/vps
@@ -83,14 +85,16 @@ listed() { printf '%s %s %s\n' "$1" "${2%% *}" "${2#*./}"; }
 newline='
 '
 
-# each_line COMMAND WORD TEXT calls COMMAND WORD LINE for each line of a text. A
-# shell that reads lines from a pipe asks the kernel for each byte.
+# each_line COMMAND WORD TEXT calls COMMAND WORD LINE for each line of a text, and
+# fails if one fails. A shell that reads lines from a pipe asks the kernel for each byte.
 each_line() {
+    failures=0
     IFS=$newline
     set -f
-    for line in $3; do "$1" "$2" "$line"; done
+    for line in $3; do "$1" "$2" "$line" || failures=1; done
     set +f
     unset IFS
+    return "$failures"
 }
 
 # hash_of FILE sets $hash to the hash of its content.

@@ -14,7 +14,7 @@
 #   request manifest delete secrets tree/   what the laptop sent
 #   status log                              what happened; the last status is "end"
 #   alive pid                               locked while the supervisor lives; its number
-#   held staged armed switched undoing      how far it came
+#   held armed switched undoing             how far it came
 #   decision                                "commit" or "rollback", made once
 #   confirmed rejected                      the laptop's verdict
 #   ended                                   the last line of status
@@ -82,7 +82,7 @@ finish() {
         *) spent=$bell ;;             # the staged folder may hold the only copy of a tree
         esac
     fi
-    rm -rf "$run/reserve" "$bell" "$spent" "$intent" "$run/tree" "$run/result" "$ROOT/nix/var/nix/gcroots/vps-$id"
+    rm -rf "$run/reserve" "$bell" "$spent" "$spent.stamp" "$intent" "$run/tree" "$run/result" "$ROOT/nix/var/nix/gcroots/vps-$id"
     now
     line="$now end result=$1 log=$(($(wc -c <"$run/log")))"
     shift
@@ -162,16 +162,18 @@ stage() {
     else
         stage_update
     fi || finish failed "message=could not stage the tree: $(tail -n 1 "$run/log")"
-    : >"$run/staged"
+    : >"$staged.stamp"
     manifest "$staged" >"$run/manifest.new"
     hash_of "$run/manifest.new"
     [ "$hash" = "$want" ] ||
         finish failed "message=the staged tree is not the one that was sent"
 }
 
-# intact says whether the staged tree is as it was when its digest was taken.
+# intact says whether the staged tree is as it was when its digest was taken. The
+# stamp lies beside it: another file system may keep time otherwise.
 intact() {
-    changed=$(find "$staged" -cnewer "$run/staged") && [ -z "$changed" ] && return
+    [ "$want" != none ] || return 0
+    changed=$(find "$staged" -cnewer "$staged.stamp") && [ -z "$changed" ] && return
     echo "the tree in $staged was changed while the system was built: $changed" >&2
     return 1
 }
@@ -487,7 +489,7 @@ commit() {
     phase committing
     # Nobody has exchanged it yet, so place need not look whether it is there.
     [ "$base" = "$want" ] || unplaced=$want
-    if keep_tree && write_intent && advance; then
+    if keep_tree && intact && write_intent && advance; then
         finish_committed
     fi
     undo_commit reason=commit "message=the commit failed: $(tail -n 1 "$run/log")"
@@ -582,7 +584,7 @@ place() {
     [ "$1" != none ] || return 0
     if [ "$1" = "${unplaced-}" ]; then
         unplaced=
-        intact && swap "$staged" || return
+        swap "$staged" || return
     else
         digest "$NIXOS"
         [ "$digest" = "$1" ] || bring "$1" || return
@@ -825,7 +827,7 @@ follow() {
     tail -n +1 -f "$run/status" 2>/dev/null &
     tails=$!
     # After a mark: a login's shell or sudo may have written there before us.
-    echo '--- log of the run' >&2
+    printf '\n--- log of the run\n' >&2
     tail -c "+$(($1 + 1))" -f "$run/log" >&2 2>/dev/null &
     tails="$tails $!"
     (
