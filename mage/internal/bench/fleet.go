@@ -33,7 +33,7 @@ func (b *bench) fleet(ctx context.Context) error {
 		return err
 	}
 	theirs = fleetSamples{}
-	for i := range b.tries(3) {
+	for i := range b.tries(5) {
 		b.note("  round %d", i+1)
 		if err := ours.update(ctx, p.ours, "nothing to do"); err != nil {
 			return err
