@@ -153,7 +153,11 @@ func (s *sight) readFacts(lines *bufio.Scanner) error {
 			return nil
 		}
 	}
-	s.facts <- facts{out: out.Bytes(), err: lines.Err()}
+	err := lines.Err()
+	if errors.Is(err, bufio.ErrTooLong) {
+		err = remote.ErrTooMuchOutput
+	}
+	s.facts <- facts{out: out.Bytes(), err: err}
 	return ended(lines)
 }
 
