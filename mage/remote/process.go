@@ -19,7 +19,7 @@ const writerGrace = time.Second
 type Cmd struct {
 	Line           string    // what the remote user's shell is given; see Quote
 	Stdin          io.Reader // nil is empty; read until it ends or the command does
-	Stdout, Stderr io.Writer // nil discards; never written to by two goroutines at once, nor after the command's end
+	Stdout, Stderr io.Writer // nil discards; neither is written to by two goroutines at once, nor after the command's end
 }
 
 // Process is a running command.
@@ -27,7 +27,8 @@ type Process struct {
 	c    *Client
 	cmd  Cmd
 	s    *session
-	gate *gate
+	out  *gate // before cmd.Stdout
+	errs *gate // before cmd.Stderr
 	tail tail
 
 	running bool // it was given up before its end
@@ -47,7 +48,8 @@ func (c *Client) Start(ctx context.Context, cmd Cmd) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{c: c, cmd: cmd, s: s, gate: newGate(), done: make(chan struct{})}
+	p := &Process{c: c, cmd: cmd, s: s, done: make(chan struct{})}
+	p.out, p.errs = gatesFor(cmd.Stdout, cmd.Stderr)
 	go p.run(ctx)
 	return p, nil
 }
@@ -76,7 +78,7 @@ func (p *Process) run(ctx context.Context) {
 	p.err = p.await(ctx, copied, refused)
 	go p.hangUp() // it can block on a dead link, and nobody has to wait for it
 	if p.err != nil {
-		p.gate.close(writerGrace)
+		shut(writerGrace, p.out, p.errs)
 	}
 }
 
@@ -120,8 +122,8 @@ func (p *Process) copyOutput() <-chan error {
 			}
 		})
 	}
-	stream(p.gate.writer(p.cmd.Stdout), p.s)
-	stream(io.MultiWriter(&p.tail, p.gate.writer(p.cmd.Stderr)), p.s.Stderr())
+	stream(p.out.writer(p.cmd.Stdout), p.s)
+	stream(io.MultiWriter(&p.tail, p.errs.writer(p.cmd.Stderr)), p.s.Stderr())
 	go func() { streams.Wait(); close(failed) }()
 	return failed
 }

@@ -34,6 +34,60 @@ func TestRunPassesEverythingThrough(t *testing.T) {
 	assert.Equal(t, "ran cat", errs.String())
 }
 
+// A reader of both streams that waited for one before it took more of the other
+// waited for ever, when they arrived in that order.
+func TestAStreamDoesNotWaitForTheOther(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.exec = func(c *command) {
+		c.accept()
+		_, _ = io.WriteString(c.Stderr(), "the log")
+		_, _ = io.WriteString(c, "started")
+		c.exit(0)
+		_ = c.Close()
+	}
+	c := s.login(t)
+	started, writing := make(chan struct{}), make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- c.Run(t.Context(), Cmd{Line: "both",
+			Stdout: writerFunc(func() { <-writing; close(started) }),
+			Stderr: writerFunc(func() { close(writing); <-started })})
+	}()
+	select {
+	case err := <-ended:
+		assert.NoError(t, err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("standard output waits until somebody is done with standard error")
+	}
+}
+
+// writerFunc is called for each write, whatever is written.
+type writerFunc func()
+
+func (f writerFunc) Write(b []byte) (int, error) {
+	f()
+	return len(b), nil
+}
+
+// A buffer for both streams gets one write at a time.
+func TestOneWriterForBothStreams(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.exec = func(c *command) {
+		c.accept()
+		for range 100 {
+			_, _ = io.WriteString(c, "out\n")
+			_, _ = io.WriteString(c.Stderr(), "err\n")
+		}
+		c.exit(0)
+		_ = c.Close()
+	}
+	var both bytes.Buffer
+	require.NoError(t, s.login(t).Run(t.Context(), Cmd{Line: "both", Stdout: &both, Stderr: &both}))
+	assert.Len(t, both.String(), 800)
+}
+
 func TestExitErrors(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

@@ -3,6 +3,7 @@ package remote
 import (
 	"errors"
 	"io"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,13 +11,24 @@ import (
 
 var errEnded = errors.New("the command has ended")
 
-// gate stands before a caller's writers: one write at a time, and none once shut.
+// gate stands before one of a caller's writers: one write at a time, and none once
+// shut.
 type gate struct {
 	turn chan struct{} // holds one token during a write
 	shut atomic.Bool
 }
 
 func newGate() *gate { return &gate{turn: make(chan struct{}, 1)} }
+
+// gatesFor gives each writer a gate of its own, because what one of them waits for
+// may come through the other; one that takes both streams has one for both.
+func gatesFor(stdout, stderr io.Writer) (out, err *gate) {
+	out = newGate()
+	if reflect.ValueOf(stdout).Comparable() && stdout == stderr {
+		return out, out
+	}
+	return out, newGate()
+}
 
 func (g *gate) writer(w io.Writer) io.Writer {
 	if w == nil {
@@ -39,16 +51,21 @@ func (g *gated) Write(b []byte) (int, error) {
 	return g.w.Write(b)
 }
 
-// close keeps further writes out. It waits for one that is under way, but not for
+// shut keeps further writes out. It waits for those that are under way, but not for
 // ever: a writer can be stuck.
-func (g *gate) close(grace time.Duration) {
-	g.shut.Store(true)
+func shut(grace time.Duration, gates ...*gate) {
+	for _, g := range gates {
+		g.shut.Store(true)
+	}
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
-	select {
-	case g.turn <- struct{}{}:
-		<-g.turn
-	case <-timer.C:
+	for _, g := range gates {
+		select {
+		case g.turn <- struct{}{}:
+			<-g.turn
+		case <-timer.C:
+			return
+		}
 	}
 }
 
