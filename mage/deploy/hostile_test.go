@@ -367,6 +367,44 @@ func answeringTo(call string, speak func(io.Reader, io.Writer, io.Writer)) vpste
 	}}
 }
 
+// A server may send a run's log before the word that it started. Nobody reads the log
+// until then, and that word came only when somebody had: the client stood still until
+// its deadline, and the server rolled back.
+func TestLogBeforeTheAnswerToTheStart(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	s.SetLinks(func(int) vpstest.Link {
+		return vpstest.Link{Exec: func(line string, stdin io.Reader, stdout, stderr io.Writer) (int, bool) {
+			if line != "/bin/sh -s" {
+				return 0, false
+			}
+			real := exec.Command("/bin/sh", "-s")
+			real.Env = []string{"VPS_ROOT=" + s.Root(), "PATH=" + s.Path("run/current-system/sw/bin")}
+			real.Dir = s.Path("root")
+			real.Stdin, real.WaitDelay = stdin, time.Second
+			real.Stdout = writerFunc(func(b []byte) (int, error) {
+				if strings.Contains(string(b), "started=1") {
+					_, _ = io.WriteString(stderr, nixos.LogMark+"\nearly\n")
+					for range 100 {
+						_, _ = io.WriteString(stderr, "and more of it\n")
+					}
+				}
+				return stdout.Write(b)
+			})
+			_ = real.Run()
+			return 0, true
+		}}
+	})
+	f.bounds.answer = 10 * time.Second
+	f.mustUpdate("web")
+	assert.Contains(t, f.story.String(), "early")
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
 // A record that lies: of a run of ours that is not there, or of somebody whose
 // name clears the screen. Neither is followed for ever, nor shown as it is.
 func TestFaultsRecordsThatLie(t *testing.T) {
