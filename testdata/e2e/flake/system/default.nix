@@ -51,6 +51,7 @@ let
     rebuild = ./nixos-rebuild;
     version = ./nixos-version;
     upgrade = ./toy-upgrade;
+    stoppable = ./stoppable;
   };
 
   linux = run "linux-${settings.kernel}" ./linux.sh { kernel = settings.kernel; };

@@ -6,3 +6,7 @@ for program in rebuild:nixos-rebuild version:nixos-version upgrade:toy-upgrade; 
     eval "source=\$${program%%:*}"
     install -m 0755 "$source" "$out/bin/${program#*:}"
 done
+rm "$out/bin/mv" "$out/bin/nix-env" "$out/bin/sync"
+install -m 0755 "$stoppable" "$out/bin/mv"
+ln -s mv "$out/bin/nix-env"
+ln -s mv "$out/bin/sync"
