@@ -2,6 +2,7 @@ package vpstest_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -95,6 +96,14 @@ func TestRestartBeforeTheConfirmationBringsBackTheOld(t *testing.T) {
 	updateTo(t, s, "run-2", tree(vpstest.System{}))
 	assert.Contains(t, s.RunFile("run-1", "ended"), "result=rolledback")
 	assert.Contains(t, s.RunFile("run-2", "ended"), "result=committed")
+	// Whoever follows a run waits for so much of its log. The first one's end was told
+	// by the supervisor of the second, which had written nothing of that log.
+	for _, id := range []string{"run-1", "run-2"} {
+		info, err := os.Stat(s.Path("var/lib/vps/runs/" + id + "/log"))
+		require.NoError(t, err)
+		assert.NotZero(t, info.Size())
+		assert.Contains(t, s.RunFile(id, "ended"), fmt.Sprintf(" log=%d ", info.Size()))
+	}
 }
 
 func TestPowerCutLosesWhatWasNotSynced(t *testing.T) {

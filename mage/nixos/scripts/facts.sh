@@ -7,11 +7,10 @@ PATH=$ROOT/run/current-system/sw/bin:$PATH
 
 say() { printf '%s=%s\n' "$1" "$2"; }
 
-# first FILE prints its first line, which may lack a line's end.
+# first FILE sets $first to its first line, which may lack a line's end.
 first() {
-    [ -f "$1" ] || return 0
-    line=
-    IFS= read -r line <"$1" || [ -n "$line" ] && printf '%s\n' "$line"
+    first=
+    [ ! -f "$1" ] || IFS= read -r first <"$1" || :
 }
 
 facts_of_system() {
@@ -35,14 +34,16 @@ facts_of_system() {
     say profile "$resolved"
     generation
     say generation "$generation"
-    say version "$(first "$ROOT/run/current-system/nixos-version")"
+    first "$ROOT/run/current-system/nixos-version"
+    say version "$first"
     [ ! -r "$ROOT/proc/meminfo" ] || while read -r key value _; do
         [ "$key" = MemTotal: ] || continue
         say memory "$value"
         break
     done <"$ROOT/proc/meminfo"
+    free "$ROOT/nix/store" "$ROOT/etc" "$STATE" "$ROOT/boot"
     set -- nix etc state boot
-    for kilobytes in $(free "$ROOT/nix/store" "$ROOT/etc" "$STATE" "$ROOT/boot"); do
+    for kilobytes in $free; do
         say "free.$1" "$kilobytes"
         shift
     done

@@ -162,9 +162,10 @@ existing() {
     existing=${existing:-/}
 }
 
-# free PATH... prints the kilobytes that are free where each would live, a line
-# each, or nothing: with one missing, a line would be taken for another.
+# free PATH... sets $free to the kilobytes that are free where each would live, or to
+# nothing: with one missing, a number would be taken for another.
 free() {
+    free=
     for path; do
         existing "$path"
         shift
@@ -174,12 +175,12 @@ free() {
     each_line kilobytes '' "${lines#*"$newline"}"
 }
 
-# kilobytes _ LINE prints the fourth word of a line.
+# kilobytes _ LINE adds the fourth word of a line.
 kilobytes() {
     unset IFS
     # shellcheck disable=SC2086 # words are what is wanted
     set -- $2
-    echo "$4"
+    free="$free $4"
 }
 
 # troubled lists the units that are failed or restarting: of the system, and of

@@ -29,7 +29,7 @@ load() {
         exit 2
         ;;
     esac
-    id=$1
+    id=$1 author=
     run=$STATE/runs/$id
     staged=$ROOT/etc/.nixos-vps-$id
     bell=$ROOT/run/vps-bell-$id
@@ -70,6 +70,17 @@ phase() {
     printf '%s %s\n' "$now" "$*" >>"$run/status"
 }
 
+# logged sets $logged to the size of the log. Whoever wrote all of it through one open
+# file asks the kernel how far that came; whoever acts for the dead has it counted.
+logged() {
+    logged=
+    [ -z "$author" ] || while read -r key logged; do
+        [ "$key" != pos: ] || break
+        logged=
+    done </proc/self/fdinfo/1
+    [ -n "$logged" ] || logged=$(($(wc -c <"$run/log")))
+}
+
 # finish RESULT [KEY=VALUE...] [message=TEXT] ends the run. The lock is let go
 # before anybody can read the end: who reads it may start the next run at once.
 finish() {
@@ -84,7 +95,8 @@ finish() {
     fi
     rm -rf "$run/reserve" "$bell" "$spent" "$spent.stamp" "$intent" "$run/tree" "$run/result" "$ROOT/nix/var/nix/gcroots/vps-$id"
     now
-    line="$now end result=$1 log=$(($(wc -c <"$run/log")))"
+    logged
+    line="$now end result=$1 log=$logged"
     shift
     printf '%s\n' "$line $*" >"$run/ended.new"
     mv "$run/ended.new" "$run/ended"
@@ -130,19 +142,20 @@ held() {
     echo "$field"
 }
 
-# requested KEY... prints these lines of the request.
+# requested KEY... sets $requested to these lines of the request.
 requested() {
+    requested=
     while IFS= read -r line; do
         for key in "$@"; do
-            [ "${line%%=*}" != "$key" ] || printf '%s\n' "$line"
+            [ "${line%%=*}" != "$key" ] || requested=$requested$line$newline
         done
     done <"$run/request"
 }
 
 # announce says at once who holds the server: whoever reads it sees all or nothing.
 announce() {
-    holder=$(requested id who from since digest commit action kind generation)
-    printf '%s\n' "$holder" >"$STATE/holder"
+    requested id who from since digest commit action kind generation
+    printf '%s' "$requested" >"$STATE/holder"
 }
 
 # --- the staged tree -----------------------------------------------------------
@@ -247,7 +260,8 @@ boot_space() {
         [ "$(readlink -f "$new/$part")" = "$(readlink -f "$boot/$part")" ] && continue
         need=$((need + $(wc -c <"$new/$part") / 1024))
     done
-    available=$(free "$ROOT/boot")
+    free "$ROOT/boot"
+    available=${free# }
     [ "${available:-0}" -ge "$need" ] ||
         finish failed "message=/boot has $available kB free and the new system needs $need kB"
 }
@@ -256,7 +270,10 @@ boot_space() {
 
 # activate SYSTEM ACTION [LIMIT] runs a system's own switch with the environment
 # that nixos-rebuild gives it.
-activate() (
+activate() (activation "$@")
+
+# activation is activate in place of the shell, at the end of a subshell of its own.
+activation() {
     cd / || exit
     export NIXOS_INSTALL_BOOTLOADER=0
     export LOCALE_ARCHIVE="$1/sw/lib/locale/locale-archive"
@@ -266,7 +283,7 @@ activate() (
     else
         instead "$1/bin/switch-to-configuration" "$2"
     fi
-)
+}
 
 # arm WHICH SECONDS sets a deadline that does not depend on this process: a
 # timer unit of its own, or a process of its own session without systemd.
@@ -304,7 +321,7 @@ disarm() {
 # inhibited asks the new system whether it can be switched to while the old one
 # runs. Its answer is in its words: the exit code of a failed check is arbitrary.
 inhibited() {
-    answer=$(activate "$new" check 2>&1)
+    answer=$(activation "$new" check 2>&1)
     printf '%s\n' "$answer"
     case $answer in
     *"re-switch check"*) finish failed reason=reboot "message=the new system cannot replace the running one without a reboot" ;;
@@ -441,7 +458,8 @@ restore() {
     ! running "$old" || finish rolledback "degraded=1" "$@"
     phase rebooting
     now
-    echo "$now end result=rebooted log=$(($(wc -c <"$run/log"))) $*" >"$run/ended"
+    logged
+    echo "$now end result=rebooted log=$logged $*" >"$run/ended"
     cat "$run/ended" >>"$run/status"
     sync
     systemctl reboot
@@ -639,6 +657,7 @@ write_record() {
         # What is looked for most comes first.
         printf 'digest=%s\ngeneration=%s\n' "$placed" "$made"
         requested id kind action commit dirty who from since
+        printf '%s' "$requested"
         now
         printf 'when=%s\nsystem=%s\n' "$now" "$new"
     } >"$STATE/record.new" || return
@@ -760,6 +779,7 @@ tidy() {
 
 perform() {
     exec >>"$run/log" 2>&1 </dev/null
+    [ ! -r /proc/self/fdinfo/1 ] || author=1
     exec 8>"$run/alive"
     flock 8
     # Only now: who finds this, and alive unlocked, takes us for dead.
