@@ -67,6 +67,7 @@ func (c *Client) serve(reqs <-chan *ssh.Request) {
 // commands: they end with ErrLost.
 func (c *Client) Close() error {
 	c.link.end(errClosed)
+	closeIfAny(c.via) // else a jump host waits until the other end has taken what it holds
 	err := c.link.Close()
 	if errors.Is(err, net.ErrClosed) {
 		return nil

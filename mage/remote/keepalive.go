@@ -26,7 +26,7 @@ func (c *Client) watch(every time.Duration) {
 		}
 		if silent > keepAliveMisses-1 {
 			c.link.end(errSilent)
-			_ = c.link.Close()
+			_ = c.Close()
 			return
 		}
 		silent++

@@ -73,9 +73,10 @@ func (p *Process) Wait() error {
 func (p *Process) run(ctx context.Context) {
 	defer close(p.done)
 	refused := make(chan error, 1)
-	go p.exec(refused)
+	answered := make(chan struct{})
+	go p.exec(refused, answered)
 	copied := p.copyOutput()
-	p.err = p.await(ctx, copied, refused)
+	p.err = p.await(ctx, copied, refused, answered)
 	go p.hangUp() // it can block on a dead link, and nobody has to wait for it
 	if p.err != nil {
 		shut(writerGrace, p.out, p.errs)
@@ -93,15 +94,15 @@ func (p *Process) hangUp() {
 
 // exec asks for the command and then feeds it. Waiting for the confirmation costs
 // nothing: until then OpenSSH gives the channel no window to write into.
-func (p *Process) exec(refused chan<- error) {
+func (p *Process) exec(refused chan<- error, answered chan<- struct{}) {
 	ok, err := p.s.SendRequest("exec", true, ssh.Marshal(struct{ Line string }{p.cmd.Line}))
-	switch {
-	case err != nil:
-		return // the channel is closed, which await sees
-	case !ok:
+	if err == nil && !ok {
 		refused <- &hinted{fmt.Errorf("%s refuses to run %q", p.c.target.name(), shorten(p.cmd.Line)),
 			"check for a forced command or a restricted shell for this user, and for free processes and memory on the server"}
-		return
+	}
+	close(answered)
+	if err != nil || !ok {
+		return // if the channel is closed, await sees it
 	}
 	if p.cmd.Stdin != nil {
 		// A command may end without reading all its input: its status decides.
@@ -117,7 +118,7 @@ func (p *Process) copyOutput() <-chan error {
 	var streams sync.WaitGroup
 	stream := func(to io.Writer, from io.Reader) {
 		streams.Go(func() {
-			if _, err := io.Copy(to, from); err != nil {
+			if _, err := io.Copy(to, arrived{from}); err != nil {
 				failed <- err
 			}
 		})
@@ -130,7 +131,7 @@ func (p *Process) copyOutput() <-chan error {
 
 // await finds out how the command ended. Output and exit status come in either
 // order; a server that reported both need not close the channel.
-func (p *Process) await(ctx context.Context, copied <-chan error, refused <-chan error) error {
+func (p *Process) await(ctx context.Context, copied, refused <-chan error, answered <-chan struct{}) error {
 	select {
 	case err, failed := <-copied:
 		if failed {
@@ -145,12 +146,18 @@ func (p *Process) await(ctx context.Context, copied <-chan error, refused <-chan
 	select {
 	case <-p.s.reported:
 	case <-p.s.over:
+		<-answered // a refusal and the channel's end may come together
 	case err := <-refused:
 		return err
 	case <-ctx.Done():
 		return p.cancelled(ctx)
 	}
-	return p.outcome()
+	select {
+	case err := <-refused:
+		return err
+	default:
+		return p.outcome()
+	}
 }
 
 func (p *Process) cancelled(ctx context.Context) error {
@@ -173,4 +180,16 @@ func (p *Process) outcome() error {
 	}
 	return &ExitError{Name: p.c.target.name(), Line: shorten(p.cmd.Line),
 		Code: p.s.exit.code, Signal: p.s.exit.signal, Stderr: p.tail.String()}
+}
+
+// arrived reads what came, and tells of an end only when all of it was read: a
+// connection that broke is not a writer of the caller's that failed.
+type arrived struct{ io.Reader }
+
+func (a arrived) Read(b []byte) (int, error) {
+	n, err := a.Reader.Read(b)
+	if n > 0 {
+		err = nil
+	}
+	return n, err
 }

@@ -7,6 +7,9 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +89,80 @@ func TestOneWriterForBothStreams(t *testing.T) {
 	var both bytes.Buffer
 	require.NoError(t, s.login(t).Run(t.Context(), Cmd{Line: "both", Stdout: &both, Stderr: &both}))
 	assert.Len(t, both.String(), 800)
+}
+
+// Servers refuse a command and close the channel, and both may arrive together.
+func TestRefusedAndClosed(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.exec = func(c *command) {
+		_ = c.req.Reply(false, nil)
+		_ = c.Close()
+	}
+	c := s.login(t)
+	for range 50 {
+		err := c.Run(t.Context(), Cmd{Line: "backup"})
+		require.ErrorContains(t, err, `refuses to run "backup"`)
+		require.NotErrorIs(t, err, ErrLost)
+	}
+}
+
+// What was printed before a connection broke is read after it, and the library then
+// tells of the end while there is more: that is a lost connection, too.
+func TestConnectionResetUnderOutput(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.exec = func(c *command) {
+		c.accept()
+		_, _ = c.Write(make([]byte, 1<<20))
+		<-t.Context().Done()
+	}
+	h := newHome(t)
+	s.allowed = append(s.allowed, h.addKey("id_ed25519", ""))
+	broken := &brokenConn{enough: make(chan struct{})}
+	d := &Dialer{Home: h.dir, NetDial: func(context.Context, string, string) (net.Conn, error) {
+		broken.Conn = s.connect(0)
+		return broken, nil
+	}}
+	c, err := d.Dial(t.Context(), s.pin())
+	require.NoError(t, err)
+	defer func() { _ = c.Close() }()
+	err = c.Run(t.Context(), Cmd{Line: "print", Stdout: writerFunc(func() { broken.reset() })})
+	require.ErrorIs(t, err, ErrLost)
+}
+
+// brokenConn is a connection that somebody resets once half a megabyte has arrived.
+type brokenConn struct {
+	net.Conn
+	read   atomic.Int64
+	once   sync.Once
+	enough chan struct{}
+	dead   atomic.Bool
+}
+
+func (b *brokenConn) reset() {
+	<-b.enough
+	if !b.dead.Swap(true) {
+		_ = b.Conn.Close()
+	}
+}
+
+func (b *brokenConn) Write(p []byte) (int, error) {
+	if b.dead.Load() {
+		return 0, &net.OpError{Op: "write", Net: "tcp", Err: syscall.ECONNRESET}
+	}
+	return b.Conn.Write(p)
+}
+
+func (b *brokenConn) Read(p []byte) (int, error) {
+	n, err := b.Conn.Read(p)
+	if b.read.Add(int64(n)) > 1<<19 {
+		b.once.Do(func() { close(b.enough) })
+	}
+	if b.dead.Load() {
+		err = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	}
+	return n, err
 }
 
 func TestExitErrors(t *testing.T) {
