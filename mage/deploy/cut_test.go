@@ -11,6 +11,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/faults"
 	"github.com/dagadbm/vps/mage/nixos"
 	"github.com/dagadbm/vps/mage/vpstest"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -81,10 +82,16 @@ type cut struct {
 // client says which, and the next run succeeds without help.
 func TestFaultsCutAnywhere(t *testing.T) {
 	t.Parallel()
-	each := faults.Points(t, 1, 2, 24) // in each stage
-	enter := places(4)                 // each has a server, and two processors are few
+	each := faults.Points(t, 1, 2, 24)  // in each stage
+	least := faults.Points(t, 0, 0, 20) // of them that came where they were meant to
+	enter := places(4)                  // each has a server, and two processors are few
 	for _, kind := range []nixos.Kind{nixos.KindUpdate, nixos.KindRollback} {
 		count := newTally(t, fmt.Sprintf("cut anywhere (%s)", kind), stageNames()...)
+		t.Cleanup(func() {
+			for _, name := range stageNames() {
+				assert.GreaterOrEqual(t, count.row(name).Injected, least, "%s: %s", kind, name)
+			}
+		})
 		for i, p := range plans {
 			cuts := p.cuts(each)
 			if each == 1 {
