@@ -55,6 +55,7 @@ func (f *follower) probe(ctx context.Context, client *remote.Client) error {
 	done := make(chan error, 1)
 	go func() {
 		err := client.Run(ctx, remote.Cmd{Line: c.Line, Stdin: stdin, Stdout: in})
+		_ = stdin.Close() // nobody reads a verdict any more
 		_ = in.CloseWithError(errors.Join(err, io.EOF))
 		done <- err
 	}()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/term"
@@ -17,6 +18,7 @@ type follower struct {
 	link    *link
 	id      string
 	line    *term.Line
+	action  nixos.Action
 	confirm time.Duration
 	limit   time.Duration // of the switch
 	settle  time.Duration
@@ -30,12 +32,27 @@ type follower struct {
 	seen       int   // status lines read so far, over all connections
 	offset     int64 // bytes of the log read so far
 	last       nixos.Status
+	heard      time.Time // when that came
 	end        *nixos.Status
 	gone       bool            // the supervisor died
 	life       context.Context // of the whole following; a connection's is shorter
 	confirming chan error      // the verdict of the verification that runs, if one does
 	refused    error           // why there was no verdict, so that the run was cancelled
-	logins     int             // failed logins: fail2ban and sshd punish more than a few
+	logins     atomic.Int32    // failed logins: fail2ban and sshd punish more than a few
+}
+
+// longest is how long a server can make us believe that a run of ours may take.
+const longest = 24 * time.Hour
+
+// of makes f follow a run that was begun before, by the deadlines that it was begun
+// with: it keeps those, whatever the flags say now.
+func (f *follower) of(h *nixos.Holder) *follower {
+	f.id = h.ID
+	if h.SwitchTimeout > 0 { // else it was begun by an older version
+		f.confirm, f.limit = min(h.Confirm, longest), min(h.SwitchTimeout, longest)
+	}
+	f.settle = min(f.settle, f.confirm/2)
+	return f
 }
 
 // begin sends a parcel, starts its run and follows it. An error that is a
@@ -141,7 +158,7 @@ func (f *follower) instead(ctx context.Context, end nixos.Status, err error, our
 		return f, end, err
 	}
 	f.line.Phase("taking up run " + facts.Holder.ID)
-	g := &follower{link: f.link, id: facts.Holder.ID, line: f.line, confirm: f.confirm, limit: f.limit, settle: f.settle}
+	g := f.of(facts.Holder)
 	end, err = g.follow(ctx)
 	return g, end, err
 }
@@ -219,7 +236,7 @@ func (f *follower) arrived(s nixos.Status) {
 		f.overdue.Reset(f.link.p.bounds.answerWithin()) // for the rest of the log
 		return
 	}
-	f.last = s
+	f.last, f.heard = s, time.Now()
 	if f.armed() {
 		f.switching()
 	}

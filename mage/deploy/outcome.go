@@ -117,14 +117,26 @@ func (f *follower) give(r *Result, command string, err error) {
 // unsure is the result when the run went out of sight. It goes on without us.
 func (r *Result) unsure(f *follower, command string, err error) {
 	fail := &Failure{Host: f.link.host.Name, Code: CodeUnknown, Err: err}
-	switch f.last.Phase {
-	case "", nixos.PhaseStaging, nixos.PhaseBuilding, nixos.PhaseBuilt:
-		fail.Now = "the run goes on; unless somebody confirms it after the switch, it is rolled back by itself"
-	default:
-		by := f.last.Time.Add(f.confirm + f.limit)
-		fail.Now = fmt.Sprintf("the run goes on; unconfirmed, it is rolled back by %s at the latest", by.Local().Format("15:04:05"))
-	}
+	fail.Now = f.prospects()
 	fail.Next = fmt.Sprintf("%s takes it up again, mage status %s shows it, mage rollback %s cancels it",
 		command, f.link.host.Name, f.link.host.Name)
 	r.failed(fail)
+}
+
+// prospects says what becomes of a run without us, as far as it was seen.
+func (f *follower) prospects() string {
+	switch phase := f.last.Phase; {
+	case phase == nixos.PhaseCommitting:
+		return "the run goes on: it was committing the new system, which then stays"
+	case phase == nixos.PhaseRollingBack || phase == nixos.PhaseRebooting:
+		return "the run goes on: it was going back to the old system"
+	case !f.action.Activates():
+		return "the run goes on, and ends by itself"
+	case f.confirm == 0:
+		return "the run goes on without a watchdog: what it switches to stays"
+	case !f.armed():
+		return "the run goes on; unless somebody confirms it after the switch, it is rolled back by itself"
+	}
+	by := f.heard.Add(f.confirm + f.limit)
+	return fmt.Sprintf("the run goes on; unconfirmed, it is rolled back by %s at the latest", by.Format("15:04:05"))
 }

@@ -58,7 +58,7 @@ func (f *follower) sitOut(ctx context.Context) (*remote.Client, int, error) {
 	if err := pause(ctx, f.confirm+sitOutMargin); err != nil {
 		return nil, 0, err
 	}
-	f.logins = maxLogins - 1
+	f.logins.Store(maxLogins - 1)
 	return f.newLogin(ctx, f.ports())
 }
 
@@ -83,7 +83,7 @@ func (f *follower) newLogin(ctx context.Context, ports []int) (*remote.Client, i
 			}
 			last = err
 			var mismatch *remote.HostKeyMismatchError
-			if errors.As(err, &mismatch) || f.logins >= maxLogins {
+			if errors.As(err, &mismatch) || errors.Is(err, errBanned) {
 				return nil, 0, err
 			}
 		}
@@ -97,7 +97,7 @@ func (f *follower) tryLogin(ctx context.Context, port int) (*remote.Client, erro
 	client, err := f.link.login(ctx, port)
 	var refusedLogin *remote.AuthError
 	if errors.As(err, &refusedLogin) {
-		if f.logins++; f.logins >= maxLogins {
+		if f.logins.Add(1) >= maxLogins {
 			return nil, errors.Join(errBanned, err)
 		}
 	}

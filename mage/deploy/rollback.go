@@ -67,7 +67,7 @@ func (b *rollback) run(ctx context.Context) Result {
 	if b.ours(facts.Holder) {
 		b.line.Phase("taking up run " + facts.Holder.ID)
 		s.stop()
-		f := b.follower(l, facts.Holder.ID)
+		f := b.follower(l, "").of(facts.Holder)
 		end, err := f.follow(ctx)
 		b.conclude(f, end, err, &r)
 		return r
@@ -110,7 +110,8 @@ func (b *rollback) cancel(ctx context.Context, l *link, h *nixos.Holder, r *Resu
 		r.failed(l.askFailure("cancel the run "+h.ID, err))
 		return
 	}
-	f := &follower{link: l, id: h.ID, line: b.line, watchOnly: true, confirm: b.o.Confirm, limit: b.o.SwitchTimeout}
+	f := b.follower(l, "").of(h)
+	f.watchOnly = true
 	end, err := f.follow(ctx)
 	switch {
 	case err != nil:
@@ -185,7 +186,8 @@ func (b *rollback) send(ctx context.Context, l *link, s *sight, facts nixos.Fact
 }
 
 func (b *rollback) follower(l *link, id string) *follower {
-	return &follower{link: l, id: id, line: b.line, confirm: b.o.Confirm, limit: b.o.SwitchTimeout, settle: b.o.Settle}
+	return &follower{link: l, id: id, line: b.line, action: b.o.Action,
+		confirm: b.o.Confirm, limit: b.o.SwitchTimeout, settle: b.o.Settle}
 }
 
 func (b *rollback) conclude(f *follower, end nixos.Status, err error, r *Result) {

@@ -125,7 +125,7 @@ func (u *update) decide(ctx context.Context, l *link, s *sight, facts nixos.Fact
 	if facts.Holder != nil && u.ours(facts.Holder) {
 		u.line.Phase("taking up run " + facts.Holder.ID)
 		s.stop()
-		f := u.follower(l, facts.Holder.ID)
+		f := u.follower(l, "").of(facts.Holder)
 		end, err := f.follow(ctx)
 		u.conclude(f, end, err, r)
 		return
@@ -209,7 +209,8 @@ func (u *update) request(id string, facts nixos.Facts) nixos.Request {
 }
 
 func (u *update) follower(l *link, id string) *follower {
-	return &follower{link: l, id: id, line: u.line, confirm: u.o.Confirm, limit: u.o.SwitchTimeout, settle: u.o.Settle}
+	return &follower{link: l, id: id, line: u.line, action: u.o.Action,
+		confirm: u.o.Confirm, limit: u.o.SwitchTimeout, settle: u.o.Settle}
 }
 
 func (u *update) conclude(f *follower, end nixos.Status, err error, r *Result) {

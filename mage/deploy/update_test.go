@@ -259,26 +259,40 @@ func isConfirmTimer(c vpstest.Call) bool {
 	return false
 }
 
+// Whatever the flags of the second command are, the run has those of the first.
 func TestInterruptedUpdateIsTakenUpAgain(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
-	ctx, cancel := context.WithCancelCause(t.Context())
-	f.server("web", vpstest.WithHook(func(_ *vpstest.Server, c vpstest.Call) {
-		if c.Program == "nixos-rebuild" {
-			cancel(errors.New("ctrl-c"))
-		}
-	}))
-	f.behave(vpstest.System{BuildTime: time.Second})
+	for name, flags := range map[string]func(*UpdateOptions){
+		"as it was":         func(*UpdateOptions) {},
+		"without watchdog":  func(o *UpdateOptions) { o.Confirm, o.Settle = 0, 2*time.Second },
+		"settling too long": func(o *UpdateOptions) { o.Confirm, o.Settle = time.Minute, 30*time.Second },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			f.server("web", vpstest.WithHook(func(_ *vpstest.Server, c vpstest.Call) {
+				if c.Program == "nixos-rebuild" {
+					cancel(errors.New("ctrl-c"))
+				}
+			}))
+			f.behave(vpstest.System{BuildTime: time.Second})
+			o := quick()
+			o.Confirm = 4 * time.Second
+			_, err := f.Update(ctx, "web", o)
+			assert.Equal(t, CodeUnknown, codeOf(err), "%v", err)
+			var fail *Failure
+			require.ErrorAs(t, err, &fail)
+			assert.Contains(t, fail.Now, "goes on")
 
-	_, err := f.Update(ctx, "web", quick())
-	assert.Equal(t, CodeUnknown, codeOf(err), "%v", err)
-	var fail *Failure
-	require.ErrorAs(t, err, &fail)
-	assert.Contains(t, fail.Now, "goes on")
-
-	r := f.mustUpdate("web")
-	assert.Equal(t, "updated", r.Result)
-	assert.Contains(t, f.story.String(), "taking up run")
+			o = quick()
+			flags(&o)
+			r, err := f.update("web", o)
+			require.NoError(t, err, "%s", f.story)
+			assert.Equal(t, "updated", r.Result)
+			assert.Contains(t, f.story.String(), "taking up run")
+		})
+	}
 }
 
 // The run of a client that was killed begins after the next run of the same person

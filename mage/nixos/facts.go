@@ -88,6 +88,7 @@ type Holder struct {
 	ID, Who, From, Digest, Commit, Action, Kind string
 	Generation                                  int // that a rollback leads to
 	Since                                       time.Time
+	Confirm, SwitchTimeout                      time.Duration // its deadlines; SwitchTimeout is 0 where it does not say
 	Status                                      Status
 }
 
@@ -239,6 +240,10 @@ func (h *Holder) set(key, value string) (err error) {
 		h.Kind = value
 	case "since":
 		h.Since, err = time.Parse(time.RFC3339, value)
+	case "confirm":
+		h.Confirm, err = wholeSeconds(value)
+	case "switchtimeout":
+		h.SwitchTimeout, err = wholeSeconds(value)
 	case "status":
 		h.Status, err = ParseStatus(value)
 	}
@@ -264,6 +269,17 @@ func number(s string) (int64, error) {
 	}
 	return n, nil
 }
+
+// wholeSeconds reads a duration; one of years is a lie.
+func wholeSeconds(s string) (time.Duration, error) {
+	n, err := number(s)
+	if n > int64(maxDuration/time.Second) {
+		return 0, errors.New("too long")
+	}
+	return time.Duration(n) * time.Second, err
+}
+
+const maxDuration = 10 * 365 * 24 * time.Hour
 
 func unix(s string) (time.Time, error) {
 	n, err := number(s)

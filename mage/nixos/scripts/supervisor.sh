@@ -154,7 +154,7 @@ requested() {
 
 # announce says at once who holds the server: whoever reads it sees all or nothing.
 announce() {
-    requested id who from since digest commit action kind generation
+    requested id who from since digest commit action kind generation confirm switchtimeout
     printf '%s' "$requested" >"$STATE/holder"
 }
 
