@@ -44,15 +44,15 @@ type follower struct {
 // longest is how long a server can make us believe that a run of ours may take.
 const longest = 24 * time.Hour
 
-// of makes f follow a run that was begun before, by the deadlines that it was begun
-// with: it keeps those, whatever the flags say now.
+// of makes a follower of a run that was begun before, by the deadlines that it was
+// begun with: it keeps those, whatever the flags say now.
 func (f *follower) of(h *nixos.Holder) *follower {
-	f.id = h.ID
+	g := &follower{link: f.link, id: h.ID, line: f.line, action: f.action, confirm: f.confirm, limit: f.limit}
 	if h.SwitchTimeout > 0 { // else it was begun by an older version
-		f.confirm, f.limit = min(h.Confirm, longest), min(h.SwitchTimeout, longest)
+		g.confirm, g.limit = min(h.Confirm, longest), min(h.SwitchTimeout, longest)
 	}
-	f.settle = min(f.settle, f.confirm/2)
-	return f
+	g.settle = min(f.settle, g.confirm/2)
+	return g
 }
 
 // begin sends a parcel, starts its run and follows it. An error that is a

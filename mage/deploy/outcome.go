@@ -77,6 +77,10 @@ func failedHint(host, command string, end nixos.Status) string {
 	switch {
 	case end.Fields["reason"] == "reboot":
 		return "mage update " + host + " -action=boot, then reboot the server"
+	case end.Fields["reason"] == "stuck":
+		return "mage status " + host + ", mend there what that run's log names (most often space in /boot or /var), then run: " + command
+	case end.Fields["reason"] == "written":
+		return "mage lock, then run: " + command
 	case end.Fields["stage"] == "build":
 		return "correct nix/ where the log above points to, then run: " + command
 	}

@@ -103,6 +103,75 @@ func TestForeignFilesAreKeptAside(t *testing.T) {
 	assert.NoFileExists(t, s.Path("etc/nixos/configuration.nix"))
 }
 
+// Somebody edits /etc/nixos on the server while a run builds: the edit is kept aside,
+// or stays where it is if the run is undone.
+func TestEditsDuringARunAreKept(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		system vpstest.System
+		edit   string // of /etc/nixos
+		code   Code
+	}{
+		{"another file", vpstest.System{Version: "26.05.1"}, "by-hand.nix", CodeDone},
+		{"a file of ours", vpstest.System{Version: "26.05.2"}, "flake.nix", CodeDone},
+		{"and the commit fails", vpstest.System{BootFails: true}, "by-hand.nix", CodeRolledBack},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			var editing atomic.Bool
+			s := f.server("web", vpstest.WithHook(func(s *vpstest.Server, call vpstest.Call) {
+				if call.Program == "nixos-rebuild" && editing.CompareAndSwap(true, false) {
+					assert.NoError(t, s.WriteFile("etc/nixos/"+c.edit, "by hand\n"))
+				}
+			}))
+			f.mustUpdate("web")
+			was := s.CurrentSystem()
+			f.behave(c.system)
+			editing.Store(true)
+
+			r, err := f.update("web", quick())
+			assert.Equal(t, c.code, codeOf(err), "%v", err)
+			assert.Nil(t, s.Intent())
+			assert.Equal(t, s.CurrentSystem(), s.BootDefault())
+			if c.code != CodeDone {
+				assert.Equal(t, was, s.CurrentSystem())
+				assert.Equal(t, "by hand\n", s.ReadFile("etc/nixos/"+c.edit))
+				f.behave(vpstest.System{Version: "26.05.3"})
+				r = f.mustUpdate("web")
+			}
+			require.NotEmpty(t, r.Kept)
+			text, err := os.ReadFile(s.Path(filepath.Join(r.Kept, c.edit)))
+			require.NoError(t, err)
+			assert.Equal(t, "by hand\n", string(text))
+			f.behave(vpstest.System{Version: "26.05.4"})
+			assert.Empty(t, f.mustUpdate("web").Kept, "nobody edited anything")
+		})
+	}
+}
+
+// Nix completes a flake.lock that lacks an input, in the tree that it builds from: such
+// a tree is refused before anything is switched to.
+func TestBuildThatWritesIntoItsTreeIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web", vpstest.WithHook(func(s *vpstest.Server, call vpstest.Call) {
+		if staged, _ := filepath.Glob(s.Path("etc/.nixos-vps-*Z-????????")); call.Program == "nixos-rebuild" && len(staged) == 1 {
+			assert.NoError(t, os.WriteFile(filepath.Join(staged[0], "flake.lock"), []byte("{}"), 0o644))
+		}
+	}))
+	was := s.CurrentSystem()
+	_, err := f.update("web", quick())
+	assert.Equal(t, CodeFailed, codeOf(err), "%v", err)
+	assert.ErrorContains(t, err, "the build wrote into the tree")
+	var fail *Failure
+	require.ErrorAs(t, err, &fail)
+	assert.Contains(t, fail.Hint(), "mage lock")
+	assert.Equal(t, was, s.CurrentSystem())
+	assert.NotContains(t, f.story.String(), "switching")
+}
+
 // A new system that is not well must leave the server as it was: running, boot
 // default, tree, and nothing staged.
 func TestBadSystemsAreRolledBack(t *testing.T) {

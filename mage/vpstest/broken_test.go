@@ -3,6 +3,8 @@ package vpstest_test
 import (
 	"bytes"
 	"maps"
+	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,7 +35,9 @@ var promises = []promise{
 		`[ "$hash" = "$base" ]`, `true`, changedTreeIsStale},
 	{"checks what it staged",
 		`[ "$hash" = "$want" ]`, `true`, wrongTreeIsRefused},
-	{"exchanges only what it staged", `keep_tree && intact`, `keep_tree`, changedWhileBuildingIsUndone},
+	{"switches only to what it staged", `intact || finish failed`, `true || finish failed`, changedWhileBuildingIsRefused},
+	{"exchanges only what it staged", `keep_tree && intact`, `keep_tree`, changedWhileSwitchingIsUndone},
+	{"keeps what somebody edited meanwhile", `! unedited || return 0`, `return 0`, editedMeanwhileIsKept},
 	{"syncs what it commits",
 		"set -u\n", "set -u\nsync() { :; }\n", committedTreeSurvivesAPowerCut},
 	{"holds a lock", `flock -w "$1" 9`, `true`, secondRunIsBusy},
@@ -127,19 +131,41 @@ func wrongTreeIsRefused(t *testing.T, supervisor []byte) bool {
 	return f.ends("failed")
 }
 
-// A build that writes into the tree that it builds from.
-func changedWhileBuildingIsUndone(t *testing.T, supervisor []byte) bool {
+// touching has a program write into a file of the server's, in a run of its own.
+func touching(t *testing.T, supervisor []byte, program, action, file string) (*vpstest.Server, *follower) {
+	var running atomic.Bool
 	s := vpstest.Start(t, vpstest.WithTree(old()), vpstest.WithHook(func(s *vpstest.Server, c vpstest.Call) {
-		if c.Program == "nixos-rebuild" {
-			assert.NoError(t, s.WriteFile("etc/.nixos-vps-run-1/new.nix", "changed\n"))
+		if running.Load() && c.Program == program && slices.Contains(c.Args, action) {
+			assert.NoError(t, s.WriteFile(file, "changed\n"))
 		}
 	}))
-	was := remember(s)
-	a := s.NewArchive("run-1", tree(vpstest.System{}, "new.nix", "new\n"))
+	updateTo(t, s, "run-1", tree(vpstest.System{}, "first.nix", "first\n"))
+	running.Store(true)
+	a := s.NewArchive("run-2", tree(vpstest.System{}, "new.nix", "new\n"))
 	a.Supervisor, a.Request["confirm"] = supervisor, "0"
 	f := follow(t, dial(t, s), start(t, dial(t, s), a))
-	defer f.close()
-	return f.ends("rolledback") && s.BootDefault() == was.system && maps.Equal(s.Files(), was.tree)
+	t.Cleanup(f.close)
+	return s, f
+}
+
+func changedWhileBuildingIsRefused(t *testing.T, supervisor []byte) bool {
+	_, f := touching(t, supervisor, "nixos-rebuild", "build", "etc/.nixos-vps-run-2/new.nix")
+	return f.ends("failed")
+}
+
+func changedWhileSwitchingIsUndone(t *testing.T, supervisor []byte) bool {
+	s, f := touching(t, supervisor, "switch-to-configuration", "test", "etc/.nixos-vps-run-2/new.nix")
+	return f.ends("rolledback") && s.BootDefault() == s.CurrentSystem() && s.Generation() == 2 &&
+		s.ReadFile("etc/nixos/first.nix") == "first\n"
+}
+
+func editedMeanwhileIsKept(t *testing.T, supervisor []byte) bool {
+	s, f := touching(t, supervisor, "nixos-rebuild", "build", "etc/nixos/first.nix")
+	if !f.ends("committed") {
+		return false
+	}
+	kept, err := os.ReadFile(s.Path("var/lib/vps/kept/run-2/first.nix"))
+	return err == nil && string(kept) == "changed\n"
 }
 
 func secondRunIsBusy(t *testing.T, supervisor []byte) bool {

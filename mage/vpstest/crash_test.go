@@ -3,6 +3,7 @@ package vpstest_test
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -156,6 +157,46 @@ func TestOldSystemThatDoesNotComeBack(t *testing.T) {
 			assertOld(t, s, was)
 		})
 	}
+}
+
+// A commit that can be neither finished nor undone keeps the next runs away, which
+// would clear away what it needs, until it can.
+func TestStuckCommitIsNotClearedAway(t *testing.T) {
+	t.Parallel()
+	var second atomic.Bool
+	obstacles := []string{"var/lib/vps/record.new", "boot/default.new"}
+	s := vpstest.Start(t, vpstest.WithTree(old()), vpstest.WithHook(func(s *vpstest.Server, c vpstest.Call) {
+		if c.Program == "nix-env" && second.Load() {
+			// The record cannot be written, and then the boot default not be set back.
+			obstacle := obstacles[0]
+			if slices.Contains(c.Args, "--switch-generation") {
+				obstacle = obstacles[1]
+			}
+			assert.NoError(t, os.MkdirAll(s.Path(obstacle), 0o755))
+		}
+	}))
+	updateTo(t, s, "run-1", tree(vpstest.System{}, "first.nix", "first\n"))
+	second.Store(true)
+	wanted := tree(vpstest.System{}, "second.nix", "second\n")
+	updateTo(t, s, "run-2", wanted)
+	require.Contains(t, s.RunFile("run-2", "ended"), "result=stuck")
+	second.Store(false)
+
+	f := follow(t, dial(t, s), start(t, dial(t, s), s.NewArchive("run-3", tree(vpstest.System{}, "third.nix", "third\n"))))
+	defer f.close()
+	assert.True(t, f.ends("failed"))
+	assert.Contains(t, s.RunFile("run-3", "ended"), "an interrupted run could not be finished or undone")
+	assert.NotNil(t, s.Intent())
+
+	for _, obstacle := range obstacles {
+		require.NoError(t, os.RemoveAll(s.Path(obstacle)))
+	}
+	next := tree(vpstest.System{}, "fourth.nix", "fourth\n")
+	updateTo(t, s, "run-4", next)
+	assert.Equal(t, next, s.Files(), s.RunFile("run-4", "ended"))
+	assert.Contains(t, s.RunFile("run-2", "ended"), "result=committed")
+	assert.Nil(t, s.Intent())
+	assert.Equal(t, s.CurrentSystem(), s.BootDefault())
 }
 
 func last(list []string) string { return list[len(list)-1] }

@@ -16,7 +16,7 @@ for link in "$PROFILE"-*-link; do
     printf 'generation=%s\nsystem=%s\nversion=%s\n' "$number" "$system" "$version"
     printf 'made=%s\n' "$(stat -c %Y "$link" 2>/dev/null || stat -f %m "$link")"
     record=$STATE/generations/$number
-    if [ ! -f "$record" ] && [ -f "$STATE/record" ] &&
+    if [ ! -s "$record" ] && [ -f "$STATE/record" ] &&
         [ "$number" -gt "$committed" ]; then
         # Made by the server itself since the last commit, from that tree.
         record=$STATE/record

@@ -29,7 +29,7 @@ load() {
         exit 2
         ;;
     esac
-    id=$1 author=
+    id=$1
     run=$STATE/runs/$id
     staged=$ROOT/etc/.nixos-vps-$id
     bell=$ROOT/run/vps-bell-$id
@@ -70,17 +70,6 @@ phase() {
     printf '%s %s\n' "$now" "$*" >>"$run/status"
 }
 
-# logged sets $logged to the size of the log. Whoever wrote all of it through one open
-# file asks the kernel how far that came; whoever acts for the dead has it counted.
-logged() {
-    logged=
-    [ -z "$author" ] || while read -r key logged; do
-        [ "$key" != pos: ] || break
-        logged=
-    done </proc/self/fdinfo/1
-    [ -n "$logged" ] || logged=$(($(wc -c <"$run/log")))
-}
-
 # finish RESULT [KEY=VALUE...] [message=TEXT] ends the run. The lock is let go
 # before anybody can read the end: who reads it may start the next run at once.
 finish() {
@@ -93,10 +82,9 @@ finish() {
         *) spent=$bell ;;             # the staged folder may hold the only copy of a tree
         esac
     fi
-    rm -rf "$run/reserve" "$bell" "$spent" "$spent.stamp" "$intent" "$run/tree" "$run/result" "$ROOT/nix/var/nix/gcroots/vps-$id"
+    rm -rf "$run/reserve" "$bell" "$spent" "$spent.stamp" "$spent.seen" "$intent" "$run/tree" "$run/result" "$ROOT/nix/var/nix/gcroots/vps-$id"
     now
-    logged
-    line="$now end result=$1 log=$logged"
+    line="$now end result=$1 log=$(($(wc -c <"$run/log")))"
     shift
     printf '%s\n' "$line $*" >"$run/ended.new"
     mv "$run/ended.new" "$run/ended"
@@ -166,6 +154,7 @@ stage() {
         [ ! -e "$left" ] || rm -rf "$left"
     done
     [ "$want" != none ] || return 0
+    : >"$staged.seen"
     manifest "$NIXOS" >"$run/manifest.old" || finish failed "message=could not list /etc/nixos: $(tail -n 1 "$run/log")"
     hash_of "$run/manifest.old"
     [ "$hash" = "$base" ] ||
@@ -187,7 +176,7 @@ stage() {
 intact() {
     [ "$want" != none ] || return 0
     changed=$(find "$staged" -cnewer "$staged.stamp") && [ -z "$changed" ] && return
-    echo "the tree in $staged was changed while the system was built: $changed" >&2
+    printf '%s\n' "$changed" "the tree in $staged was changed while the system was built" >&2
     return 1
 }
 
@@ -244,6 +233,7 @@ sync-before-registering = true'
             instead nixos-rebuild build --flake "path:$staged#$field"
         ) ||
             finish failed "stage=build" "message=the build failed"
+        intact || finish failed "reason=written" "message=the build wrote into the tree that it was given, as Nix does where flake.lock lacks an input"
         resolve "$run/result" || finish failed "stage=build" "message=the build left no result"
         new=$resolved
     fi
@@ -458,8 +448,7 @@ restore() {
     ! running "$old" || finish rolledback "degraded=1" "$@"
     phase rebooting
     now
-    logged
-    echo "$now end result=rebooted log=$logged $*" >"$run/ended"
+    echo "$now end result=rebooted log=$(($(wc -c <"$run/log"))) $*" >"$run/ended"
     cat "$run/ended" >>"$run/status"
     sync
     systemctl reboot
@@ -593,7 +582,23 @@ retreat() {
         [ "$kind" = rollback ] || apart nix-env -p "$PROFILE" --delete-generations "$undone"
     fi
     activate "$boot" boot "$switchtimeout" || return
-    place "$base" && sync && rm -f "$STATE/intent" && sync
+    replace && sync && rm -f "$STATE/intent" && sync
+}
+
+# replace takes the exchange of the trees back, if there was one. What it brings back
+# need not be what the run has seen: somebody may have edited it meanwhile.
+replace() {
+    [ "$want" != none ] || return 0
+    digest "$staged"
+    if [ "$digest" = "$want" ] && [ -d "$NIXOS" ]; then
+        return 0
+    fi
+    digest "$NIXOS"
+    if [ "$digest" = "$want" ] && [ -d "$staged" ]; then
+        swap "$staged"
+        return
+    fi
+    place "$base"
 }
 
 # place DIGEST makes the tree with that digest /etc/nixos, wherever a commit
@@ -652,7 +657,7 @@ write_record() {
         placed=$digest
     }
     backfill
-    keep_foreign
+    keep_foreign || return
     {
         # What is looked for most comes first.
         printf 'digest=%s\ngeneration=%s\n' "$placed" "$made"
@@ -676,19 +681,30 @@ backfill() {
     for link in "$PROFILE"-*-link; do
         number=${link%-link}
         number=${number##*-}
-        [ -e "$STATE/generations/$number" ] || [ "$number" = "$made" ] ||
+        [ -s "$STATE/generations/$number" ] || [ "$number" = "$made" ] ||
             [ "$number" -le "$field" ] ||
             copy "$STATE/record" "$STATE/generations/$number"
     done
 }
 
-# What was in /etc/nixos and is not a tree of ours is kept aside.
+# keep_foreign keeps what was in /etc/nixos aside, if it is not a tree of ours: it was
+# none from the start, or somebody has edited it since.
 keep_foreign() {
+    [ -d "$staged" ] || return 0
     field "$STATE/record" digest
-    [ -d "$staged" ] && [ "$base" != "$field" ] || return 0
-    [ ! -d "$STATE/trees/$base" ] || return 0
+    if [ "$base" = "$field" ] || [ -d "$STATE/trees/$base" ]; then
+        ! unedited || return 0
+    fi
     [ -n "$(find "$staged" -mindepth 1 | head -n 1)" ] || return 0
-    mkdir -p "$STATE/kept" && cp -a "$staged" "$STATE/kept/$id"
+    rm -rf "$STATE/kept/.new" && mkdir -p "$STATE/kept" &&
+        cp -a "$staged" "$STATE/kept/.new" &&
+        rm -rf "$STATE/kept/$id" && mv "$STATE/kept/.new" "$STATE/kept/$id"
+}
+
+# unedited says whether nobody has changed what was exchanged since its digest was
+# taken. The exchange itself changes the folder's own ctime.
+unedited() {
+    edited=$(find "$staged" -newer "$staged.seen" -o -path "$staged/*" -cnewer "$staged.seen") && [ -z "$edited" ]
 }
 
 # kept sets $kept to where they are, or to nothing.
@@ -705,7 +721,10 @@ resume() {
     echo >>"$run/status"
     # The record is the last step of a commit: it is done, and only nobody said so.
     field "$STATE/record" id
-    [ "$field" != "$id" ] || finish_committed
+    [ "$field" != "$id" ] || {
+        sync
+        finish_committed
+    }
     field "$STATE/intent" id
     if [ "$field" = "$id" ]; then
         if running "$new"; then
@@ -739,6 +758,9 @@ settle_others() {
             exec >>"$run/log" 2>&1
             resume
         ) || return 1
+        # One that is stuck still needs what the next run would clear away.
+        intended
+        [ "$intended" != "${dir##*/}" ] || return 1
     done
 }
 
@@ -779,7 +801,6 @@ tidy() {
 
 perform() {
     exec >>"$run/log" 2>&1 </dev/null
-    [ ! -r /proc/self/fdinfo/1 ] || author=1
     exec 8>"$run/alive"
     flock 8
     # Only now: who finds this, and alive unlocked, takes us for dead.
@@ -791,7 +812,7 @@ perform() {
     announce
     upgrading && finish busy "message=$service.service is running"
     settle_others "$id" ||
-        finish failed "message=an interrupted run could not be finished or undone: see /var/lib/vps/runs"
+        finish failed reason=stuck "message=an interrupted run could not be finished or undone: see /var/lib/vps/runs"
     printf '%262144s' '' >"$run/reserve" || finish failed "message=the disk is full"
     remember_old
     tidy
