@@ -68,7 +68,9 @@ func TestPortIsAskedAgainAfterThreeRefusedLogins(t *testing.T) {
 		}
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}
-	g := &follower{link: l, line: f.UI.Progress("web").Host("web"), confirm: time.Second, limit: time.Minute}
+	progress := f.UI.Progress("web")
+	defer progress.Close()
+	g := &follower{link: l, line: progress.Host("web"), confirm: time.Second, limit: time.Minute}
 	g.logins.Store(maxLogins)
 	require.NoError(t, g.reconnect(t.Context()))
 	assert.EqualValues(t, 2, dials.Load())

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/nixos"
 	"github.com/dagadbm/vps/mage/tree"
 	"github.com/dagadbm/vps/mage/vpstest"
@@ -101,6 +102,42 @@ func TestForeignFilesAreKeptAside(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "mine", string(text))
 	assert.NoFileExists(t, s.Path("etc/nixos/configuration.nix"))
+}
+
+// Ctrl-S, or a pager that shows its first page, while the server waits to be confirmed:
+// nobody could log in anew, and a good system was rolled back.
+func TestTerminalThatStandsStillRollsNothingBack(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	f.mustUpdate("web")
+	was := s.BootDefault()
+	terminal := &stopping{at: "switching", goOn: make(chan struct{})}
+	f.UI = term.New(strings.NewReader(""), &buffer{}, terminal)
+	f.behave(vpstest.System{Version: "26.05.9"})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := f.update("web", quick())
+		ended <- err
+	}()
+	assert.Eventually(t, func() bool { return s.BootDefault() != was }, 15*time.Second, 20*time.Millisecond, "it is committed")
+	close(terminal.goOn)
+	require.NoError(t, <-ended)
+	assert.Contains(t, terminal.String(), "web: updated")
+}
+
+// stopping is a terminal that stops at a word.
+type stopping struct {
+	buffer
+	at   string
+	goOn chan struct{}
+}
+
+func (s *stopping) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), s.at) {
+		<-s.goOn
+	}
+	return s.buffer.Write(p)
 }
 
 // Somebody edits /etc/nixos on the server while a run builds: the edit is kept aside,

@@ -82,7 +82,7 @@ func (u *UI) prompt(text string) {
 		u.live.erase()
 		u.live.paused = true
 	}
-	_, _ = io.WriteString(u.err, text)
+	_, _ = io.WriteString(u.tells, text)
 }
 
 func (u *UI) resume() {
@@ -97,7 +97,7 @@ func (u *UI) resume() {
 func (u *UI) newline() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	_, _ = io.WriteString(u.err, "\n")
+	_, _ = io.WriteString(u.tells, "\n")
 }
 
 func ignoreEOF(err error) error {

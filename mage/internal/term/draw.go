@@ -9,7 +9,7 @@ import (
 
 // draw brings the screen up to date, if it is not.
 func (p *live) draw() {
-	if p.paused {
+	if p.paused || p.u.tells.behind() {
 		return
 	}
 	columns := p.u.size().width
@@ -29,13 +29,13 @@ func (p *live) draw() {
 	}
 	b.WriteString("\x1b[J")
 	p.drawn = text
-	_, _ = io.WriteString(p.u.err, b.String())
+	_, _ = io.WriteString(p.u.tells, b.String())
 }
 
 // erase takes the lines off the screen, for somebody else to write there.
 func (p *live) erase() {
 	if len(p.drawn) > 0 && !p.paused {
-		_, _ = io.WriteString(p.u.err, p.up(p.u.size().width)+"\x1b[J")
+		_, _ = io.WriteString(p.u.tells, p.up(p.u.size().width)+"\x1b[J")
 		p.drawn = nil
 	}
 }

@@ -53,6 +53,8 @@ func (p *live) Close() {
 	p.once.Do(func() {
 		close(p.stop)
 		<-p.ended
+		p.u.tells.work(-1)
+		p.u.tells.flush()
 		p.u.mu.Lock()
 		defer p.u.mu.Unlock()
 		p.closed, p.paused = true, false
@@ -85,7 +87,7 @@ func (p *live) run() {
 func (p *live) phase(*Line) {}
 
 func (p *live) output(l *Line, text string) {
-	if p.single {
+	if p.single && p.above.Len() < maxBacklog {
 		p.above.WriteString(text + "\n")
 	}
 }

@@ -2,6 +2,7 @@ package term
 
 import (
 	"strings"
+	"sync"
 )
 
 // Progress shows what happens on several hosts side by side.
@@ -20,8 +21,9 @@ type Progress interface {
 func (u *UI) Progress(hosts ...string) Progress {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.tells.work(1)
 	if u.live != nil || !u.canRedraw() {
-		return &plain{u}
+		return &plainDisplay{plain: plain{u}}
 	}
 	u.live = newLive(u, hosts)
 	go u.live.run()
@@ -35,12 +37,23 @@ type board interface {
 	done(l *Line, text string, failed bool)
 }
 
+// plainDisplay is a display of plain lines.
+type plainDisplay struct {
+	plain
+	once sync.Once
+}
+
+func (p *plainDisplay) Host(name string) *Line { return newLine(p.u, &p.plain, name) }
+
+func (p *plainDisplay) Close() {
+	p.once.Do(func() {
+		p.u.tells.work(-1)
+		p.u.tells.flush()
+	})
+}
+
 // plain writes lines that do not change.
 type plain struct{ u *UI }
-
-func (p *plain) Host(name string) *Line { return newLine(p.u, p, name) }
-
-func (p *plain) Close() {}
 
 func (p *plain) phase(l *Line) { p.write(l, l.now+" …") }
 

@@ -13,6 +13,8 @@
 //     CLICOLOR=0; CLICOLOR_FORCE (neither empty nor 0) turns it on in a pipe.
 //   - Lines that change in place are only for a terminal on stderr that is not
 //     dumb; anything else gets plain lines, each once.
+//   - A terminal that takes nothing (Ctrl-S, a pager) holds up no work: what was
+//     said meanwhile follows when it goes on.
 //   - Text that comes from elsewhere (a server's output, a file's name) passes
 //     through [Clean], so it cannot move the cursor, set a title or pretend to
 //     be ours.
@@ -32,11 +34,12 @@ import (
 
 // UI writes to one person. It is safe for use by several goroutines.
 type UI struct {
-	in  io.Reader
-	out io.Writer
-	err io.Writer
-	env func(string) string
-	now func() time.Time
+	in    io.Reader
+	out   io.Writer
+	err   io.Writer
+	tells *writer // writes to err
+	env   func(string) string
+	now   func() time.Time
 
 	fake *size // set by WithTerminal
 
@@ -66,7 +69,7 @@ func WithTerminal(width, height int) Option {
 // New makes a UI of three streams. One that is an [*os.File] is asked whether
 // it is a terminal; others are none.
 func New(in io.Reader, out, err io.Writer, options ...Option) *UI {
-	u := &UI{in: in, out: out, err: err, env: os.Getenv, now: time.Now, asking: make(chan struct{}, 1)}
+	u := &UI{in: in, out: out, err: err, tells: &writer{to: err}, env: os.Getenv, now: time.Now, asking: make(chan struct{}, 1)}
 	for _, option := range options {
 		option(u)
 	}
@@ -93,7 +96,7 @@ func (u *UI) tell(text string) {
 		u.live.draw()
 		return
 	}
-	_, _ = io.WriteString(u.err, text) // there is nobody left to tell
+	_, _ = io.WriteString(u.tells, text) // there is nobody left to tell
 }
 
 func (u *UI) isTerminal(stream any) bool {
