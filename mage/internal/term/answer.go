@@ -62,7 +62,7 @@ func (u *UI) answer(p []byte) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.live != nil {
-		u.live.erase()
+		u.live.settle()
 		defer u.live.draw()
 	}
 	_, err := u.out.Write(p)

@@ -79,7 +79,7 @@ func (u *UI) prompt(text string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.live != nil {
-		u.live.erase()
+		u.live.settle()
 		u.live.paused = true
 	}
 	_, _ = io.WriteString(u.tells, text)

@@ -2,6 +2,7 @@ package term
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -87,8 +88,21 @@ func (p *live) run() {
 func (p *live) phase(*Line) {}
 
 func (p *live) output(l *Line, text string) {
-	if p.single && p.above.Len() < maxBacklog {
+	switch {
+	case !p.single:
+	case p.above.Len() < maxBacklog:
 		p.above.WriteString(text + "\n")
+	case !strings.HasSuffix(p.above.String(), leftOut):
+		p.above.WriteString(leftOut)
+	}
+}
+
+// settle writes what is to stay, for somebody else to write below it.
+func (p *live) settle() {
+	p.erase()
+	if p.above.Len() > 0 && !p.paused {
+		_, _ = io.WriteString(p.u.tells, p.above.String())
+		p.above.Reset()
 	}
 }
 

@@ -9,8 +9,10 @@ import (
 const (
 	// standstill is how long work waits for a terminal that takes nothing.
 	standstill = 200 * time.Millisecond
-	// maxBacklog is how many bytes are kept for it.
+	// maxBacklog is how many bytes are kept for it, about.
 	maxBacklog = 16 << 20
+	// leftOut stands where there was no room for more.
+	leftOut = "… some of the output was left out here: nobody took it in time\n"
 )
 
 // writer writes to a terminal that may stand still: after Ctrl-S, or behind a pager
@@ -22,7 +24,7 @@ type writer struct {
 
 	mu      sync.Mutex
 	backlog []byte
-	lost    bool          // there was no room for some of it
+	lost    bool          // there was no room for what came last
 	idle    chan struct{} // closed when all is written; nil if all is
 	stuck   bool          // somebody has waited in vain
 	working int           // displays that are open
@@ -30,10 +32,11 @@ type writer struct {
 
 func (w *writer) Write(b []byte) (int, error) {
 	w.mu.Lock()
-	if len(w.backlog)+len(b) <= maxBacklog {
-		w.backlog = append(w.backlog, b...)
-	} else {
-		w.lost = true
+	switch {
+	case len(w.backlog) == 0 || len(w.backlog)+len(b) <= maxBacklog:
+		w.backlog, w.lost = append(w.backlog, b...), false
+	case !w.lost:
+		w.backlog, w.lost = append(w.backlog, leftOut...), true
 	}
 	if w.idle == nil {
 		w.idle = make(chan struct{})
@@ -57,11 +60,7 @@ func (w *writer) drain(idle chan struct{}) {
 		w.mu.Lock()
 		b := w.backlog
 		w.backlog = nil
-		switch {
-		case len(b) > 0:
-		case w.lost:
-			b, w.lost = []byte("… some of the output was left out here: nobody took it in time\n"), false
-		default:
+		if len(b) == 0 {
 			w.idle, w.stuck = nil, false
 			w.mu.Unlock()
 			return

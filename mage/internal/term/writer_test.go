@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -80,6 +81,48 @@ func TestWithoutADisplayEveryWordIsWaitedFor(t *testing.T) {
 		close(terminal.goOn)
 		<-told
 		assert.Equal(t, "careful\n", terminal.String())
+	})
+}
+
+// What a person must know before they answer stands before the question.
+func TestQuestionAfterWhatWasSaid(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		terminal := &stopped{goOn: make(chan struct{})}
+		u := New(strings.NewReader(""), &bytes.Buffer{}, terminal, WithTerminal(80, 24))
+		display := u.Progress("web")
+		display.Host("web").Phase("looking")
+		time.Sleep(time.Second)
+		u.Warn("important")
+		u.prompt("go on? ")
+		u.resume()
+		close(terminal.goOn)
+		display.Close()
+		told := terminal.String()
+		assert.Contains(t, told, "important")
+		assert.Less(t, strings.Index(told, "important"), strings.Index(told, "go on?"))
+	})
+}
+
+// The outcome is told whatever had to be left out.
+func TestOutcomeAfterTooMuchOutput(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		terminal := &stopped{goOn: make(chan struct{})}
+		u := New(strings.NewReader(""), &bytes.Buffer{}, terminal, WithTerminal(80, 24))
+		display := u.Progress("web")
+		line := display.Host("web")
+		chunk := bytes.Repeat([]byte("a line of the log that is not short\n"), 1<<13)
+		for range 70 {
+			line.Output(chunk)
+		}
+		line.Done("updated", nil)
+		close(terminal.goOn)
+		display.Close()
+		told := terminal.String()
+		assert.Greater(t, len(told), maxBacklog/2)
+		assert.Contains(t, told, "left out here")
+		assert.Contains(t, told, "updated")
 	})
 }
 
