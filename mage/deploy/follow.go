@@ -47,7 +47,7 @@ const longest = 24 * time.Hour
 // of makes a follower of a run that was begun before, by the deadlines that it was
 // begun with: it keeps those, whatever the flags say now.
 func (f *follower) of(h *nixos.Holder) *follower {
-	g := &follower{link: f.link, id: h.ID, line: f.line, action: f.action, confirm: f.confirm, limit: f.limit}
+	g := &follower{link: f.link, id: h.ID, line: f.line, action: nixos.Action(h.Action), confirm: f.confirm, limit: f.limit}
 	if h.SwitchTimeout > 0 { // else it was begun by an older version
 		g.confirm, g.limit = min(h.Confirm, longest), min(h.SwitchTimeout, longest)
 	}

@@ -188,6 +188,32 @@ func TestEditsDuringARunAreKept(t *testing.T) {
 	}
 }
 
+// A switch to what was built for the next boot has the tree already, and nothing to
+// keep aside; neither has one after which only modes differ.
+func TestNothingIsKeptWhereNobodyEdited(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var running atomic.Bool
+	f.server("web", vpstest.WithHook(func(s *vpstest.Server, call vpstest.Call) {
+		if call.Program == "nixos-rebuild" && running.Load() {
+			assert.NoError(t, os.Chmod(s.Path("etc/nixos/flake.nix"), 0o600))
+		}
+	}))
+	f.mustUpdate("web")
+	f.behave(vpstest.System{Version: "26.05.5"})
+	o := quick()
+	o.Action = nixos.ActionBoot
+	r, err := f.update("web", o)
+	require.NoError(t, err)
+	assert.Empty(t, r.Kept)
+	r = f.mustUpdate("web")
+	assert.Equal(t, "updated", r.Result)
+	assert.Empty(t, r.Kept)
+	running.Store(true)
+	f.behave(vpstest.System{Version: "26.05.6"})
+	assert.Empty(t, f.mustUpdate("web").Kept)
+}
+
 // Nix completes a flake.lock that lacks an input, in the tree that it builds from: such
 // a tree is refused before anything is switched to.
 func TestBuildThatWritesIntoItsTreeIsRefused(t *testing.T) {

@@ -82,6 +82,52 @@ func TestDeathDuringTheCommit(t *testing.T) {
 	}
 }
 
+// Where mv cannot exchange, three renames do it, and back. A server that dies between
+// two of them and starts into the old system gets its tree back, also one that
+// somebody edited meanwhile, or where NixOS has made an empty folder at its start.
+func TestDeathBetweenTheRenames(t *testing.T) {
+	t.Parallel()
+	const nixos, staged, aside = "etc/nixos", "etc/.nixos-vps-run-1", "etc/.nixos-vps-run-1.old"
+	for name, renames := range map[string][]string{
+		"after the first":                {nixos, aside},
+		"after the second":               {nixos, aside, staged, nixos},
+		"going back, after the first":    {nixos, "etc/x", staged, aside, "etc/x", staged},
+		"going back, after the second":   {staged, aside},
+		"after all three, or going back": {nixos, aside, staged, nixos, aside, staged},
+	} {
+		for _, edited := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, edited: %v", name, edited), func(t *testing.T) {
+				t.Parallel()
+				var died atomic.Bool
+				s := vpstest.Start(t, vpstest.WithTree(old()), vpstest.WithHook(func(s *vpstest.Server, c vpstest.Call) {
+					// The step of the commit before the exchange.
+					if c.Program == "switch-to-configuration" && slices.Contains(c.Args, "boot") && died.CompareAndSwap(false, true) {
+						if edited {
+							assert.NoError(t, s.WriteFile(nixos+"/edit.nix", "by hand\n"))
+						}
+						for i := 0; i < len(renames); i += 2 {
+							assert.NoError(t, os.Rename(s.Path(renames[i]), s.Path(renames[i+1])))
+						}
+						assert.NoError(t, os.MkdirAll(s.Path(nixos), 0o755))
+						assert.NoError(t, s.Restart())
+					}
+				}))
+				was := remember(s)
+				if edited {
+					was.tree["edit.nix"] = "by hand\n"
+				}
+				updateTo(t, s, "run-1", tree(vpstest.System{}, "new.nix", "new\n"))
+				require.True(t, s.WaitIdle(patience))
+				assertOld(t, s, was)
+				assert.Nil(t, s.Intent())
+				next := tree(vpstest.System{}, "next.nix", "next\n")
+				updateTo(t, s, "run-2", next)
+				assert.Equal(t, next, s.Files())
+			})
+		}
+	}
+}
+
 func TestRestartBeforeTheConfirmationBringsBackTheOld(t *testing.T) {
 	t.Parallel()
 	s := vpstest.Start(t, vpstest.WithTree(old()))

@@ -589,6 +589,10 @@ retreat() {
 # need not be what the run has seen: somebody may have edited it meanwhile.
 replace() {
     [ "$want" != none ] || return 0
+    if [ -d "$staged.old" ]; then
+        replace_half
+        return
+    fi
     digest "$staged"
     if [ "$digest" = "$want" ] && [ -d "$NIXOS" ]; then
         return 0
@@ -599,6 +603,22 @@ replace() {
         return
     fi
     place "$base"
+}
+
+# replace_half takes back an exchange by renames, or the taking back of one, that a
+# crash stopped between them. NixOS makes an /etc/nixos at its start where none is.
+replace_half() {
+    digest "$staged.old"
+    if [ "$digest" = "$want" ]; then
+        if [ -d "$staged" ]; then
+            { [ ! -e "$NIXOS" ] || rmdir "$NIXOS"; } && mv "$staged" "$NIXOS" || return
+        fi
+        mv "$staged.old" "$staged"
+        return
+    fi
+    rm -rf "$staged" &&
+        { [ ! -e "$NIXOS" ] || mv "$NIXOS" "$staged"; } &&
+        mv "$staged.old" "$NIXOS"
 }
 
 # place DIGEST makes the tree with that digest /etc/nixos, wherever a commit
@@ -694,11 +714,16 @@ keep_foreign() {
     field "$STATE/record" digest
     if [ "$base" = "$field" ] || [ -d "$STATE/trees/$base" ]; then
         ! unedited || return 0
+        digest "$staged" # a changed mode or owner is no edit
+        [ "$digest" != "$base" ] || return 0
     fi
     [ -n "$(find "$staged" -mindepth 1 | head -n 1)" ] || return 0
-    rm -rf "$STATE/kept/.new" && mkdir -p "$STATE/kept" &&
-        cp -a "$staged" "$STATE/kept/.new" &&
-        rm -rf "$STATE/kept/$id" && mv "$STATE/kept/.new" "$STATE/kept/$id"
+    if rm -rf "$STATE/kept/.new" && mkdir -p "$STATE/kept" && cp -a "$staged" "$STATE/kept/.new" &&
+        rm -rf "$STATE/kept/$id" && mv "$STATE/kept/.new" "$STATE/kept/$id"; then
+        return 0
+    fi
+    rm -rf "$STATE/kept/.new" # else a full disk stays full
+    return 1
 }
 
 # unedited says whether nobody has changed what was exchanged since its digest was
