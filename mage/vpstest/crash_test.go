@@ -153,6 +153,26 @@ func TestRestartBeforeTheConfirmationBringsBackTheOld(t *testing.T) {
 	}
 }
 
+// A power cut right after a commit left the file that holds the run's end empty, and
+// the client that followed waited for an end that nobody told.
+func TestEndThatAPowerCutEmptied(t *testing.T) {
+	t.Parallel()
+	s := vpstest.Start(t, vpstest.WithTree(old()))
+	wanted := tree(vpstest.System{}, "new.nix", "new\n")
+	updateTo(t, s, "run-1", wanted)
+	require.NoError(t, s.WriteFile("var/lib/vps/runs/run-1/ended", ""))
+	status := s.RunFile("run-1", "status")
+	before, _, ended := strings.Cut(status, " end ")
+	require.True(t, ended, status)
+	require.NoError(t, s.WriteFile("var/lib/vps/runs/run-1/status", before[:strings.LastIndexByte(before, '\n')+1]))
+	require.NoError(t, s.Restart())
+
+	f := follow(t, dial(t, s), "run-1")
+	defer f.close()
+	assert.Equal(t, "committed", f.until("end").Fields["result"])
+	assert.Equal(t, wanted, s.Files())
+}
+
 func TestPowerCutLosesWhatWasNotSynced(t *testing.T) {
 	t.Parallel()
 	s := vpstest.Start(t, vpstest.WithPowerCuts())

@@ -90,7 +90,7 @@ facts_of_tree() {
 facts_of_runs() {
     field "$STATE/holder" id
     holder=$field
-    if [ -n "$holder" ] && [ ! -e "$STATE/runs/$holder/ended" ] && alive "$holder"; then
+    if [ -n "$holder" ] && [ ! -s "$STATE/runs/$holder/ended" ] && alive "$holder"; then
         while IFS= read -r line; do
             printf 'holder.%s\n' "$line"
         done <"$STATE/holder"
@@ -101,7 +101,7 @@ facts_of_runs() {
     for dir in "$STATE"/runs/*; do
         [ -f "$dir/request" ] || continue
         last=$dir
-        [ -e "$dir/ended" ] || [ "${dir##*/}" = "$holder" ] || ! [ -e "$dir/armed" ] ||
+        [ -s "$dir/ended" ] || [ "${dir##*/}" = "$holder" ] || ! [ -e "$dir/armed" ] ||
             say open "${dir##*/}"
     done
     if [ -n "$last" ]; then

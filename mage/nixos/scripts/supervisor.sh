@@ -17,7 +17,7 @@
 #   held armed switched undoing             how far it came
 #   decision                                "commit" or "rollback", made once
 #   confirmed rejected                      the laptop's verdict
-#   ended                                   the last line of status
+#   ended                                   the last line of status; empty after some power cuts
 #
 # Nothing persistent changes before the decision to commit, and from there on an
 # intent record says how to finish or undo, whoever gets to do it.
@@ -457,7 +457,7 @@ restore() {
 
 # watchdog WHICH: a deadline of this run has passed.
 watchdog() {
-    [ ! -e "$run/ended" ] || exit 0
+    [ ! -s "$run/ended" ] || exit 0
     case $1 in
     switch) [ ! -e "$run/switched" ] || exit 0 ;;
     confirm) [ ! -e "$run/undoing" ] || exit 0 ;;
@@ -466,7 +466,7 @@ watchdog() {
         : >"$run/undoing"
         stop_supervisor
         lock 30 || exit 1
-        [ ! -e "$run/ended" ] || exit 0
+        [ ! -s "$run/ended" ] || exit 0
         rm -f "$run/reserve"
         case $1 in
         switch) restore reason=hung "message=the switch did not end within $switchtimeout s" ;;
@@ -476,7 +476,7 @@ watchdog() {
     fi
     # Decided: commit. Whoever does it holds the lock; if it dies, we finish.
     lock "$switchtimeout" || exit 1
-    [ -e "$run/ended" ] || resume
+    [ -s "$run/ended" ] || resume
 }
 
 stop_supervisor() {
@@ -776,7 +776,7 @@ settle_others() {
     unfinished=$intended
     for dir in "$STATE"/runs/*; do
         [ -e "$dir/held" ] || continue
-        [ ! -e "$dir/ended" ] || [ "$unfinished" = "${dir##*/}" ] || continue
+        [ ! -s "$dir/ended" ] || [ "$unfinished" = "${dir##*/}" ] || continue
         [ "${dir##*/}" != "${1-}" ] || continue
         (
             load "${dir##*/}"
@@ -902,7 +902,7 @@ follow() {
         await_supervisor && flock -s 7 7<"$run/alive" >/dev/null 2>&1
         # The end is in the status already; "gone" could overtake it. Unless it died
         # between the two: nobody else would ever add it.
-        if [ -e "$run/ended" ]; then
+        if [ -s "$run/ended" ]; then
             lastline "$run/status"
             case $lastline in
             [0-9]*" end result="*) ;;
