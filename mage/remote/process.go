@@ -55,7 +55,8 @@ func (c *Client) Start(ctx context.Context, cmd Cmd) (*Process, error) {
 }
 
 // Run runs a command to its end. Its error is an [*ExitError] if the command
-// failed, wraps [ErrLost] if its end is not known, or wraps the context's.
+// failed, wraps [ErrLost] if its end or the end of its output is not known, or wraps
+// the context's.
 func (c *Client) Run(ctx context.Context, cmd Cmd) error {
 	p, err := c.Start(ctx, cmd)
 	if err != nil {
@@ -176,10 +177,20 @@ func (p *Process) outcome() error {
 			Err: errors.New("the server did not say how the command ended")}
 	}
 	if p.s.exit == (exitReport{}) {
-		return nil
+		return p.whole()
 	}
 	return &ExitError{Name: p.c.target.name(), Line: shorten(p.cmd.Line),
 		Code: p.s.exit.code, Signal: p.s.exit.signal, Stderr: p.tail.String()}
+}
+
+// whole says whether all output of a command that succeeded can have arrived. sshd may
+// report the end first, and the library ends a stream in the same way when the
+// connection broke as when all was sent.
+func (p *Process) whole() error {
+	if p.cmd.Stdout == nil || p.c.link.reason() == nil {
+		return nil
+	}
+	return p.c.lost(shorten(p.cmd.Line))
 }
 
 // arrived reads what came, and tells of an end only when all of it was read: a

@@ -232,6 +232,22 @@ func TestEndsOfACommand(t *testing.T) {
 	}
 }
 
+// sshd may report a command's end before the last of its output: a connection that
+// breaks between the two has lost output, whatever the status.
+func TestStatusBeforeOutputThatNeverCame(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.exec = func(c *command) {
+		c.accept()
+		c.exit(0)
+		_, _ = c.Write([]byte("the first ha"))
+		s.cut()
+	}
+	out, err := s.login(t).Output(t.Context(), "print", nil, 100)
+	require.ErrorIs(t, err, ErrLost)
+	assert.Equal(t, "the first ha", string(out))
+}
+
 func TestRefusedCommand(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

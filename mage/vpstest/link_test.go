@@ -63,7 +63,11 @@ func exchange(t *testing.T, client *ssh.Client, bytes int) error {
 	}
 	defer session.Close()
 	session.Stdin = strings.NewReader(strings.Repeat("x", bytes))
-	return session.Run(fmt.Sprintf("head -c %d /dev/zero; cat >/dev/null", bytes))
+	out, err := session.Output(fmt.Sprintf("head -c %d /dev/zero; cat >/dev/null", bytes))
+	if err == nil && len(out) < bytes {
+		return io.ErrUnexpectedEOF // the status may come before the output
+	}
+	return err
 }
 
 func TestLoginIsRefused(t *testing.T) {
