@@ -7,7 +7,7 @@ import (
 )
 
 // ErrLost is wrapped by the error of whatever was under way when a connection
-// ended. What became of a command is then not known.
+// ended. What became of a command, or all that it printed, is then not known.
 var ErrLost = errors.New("connection lost")
 
 // LostError reports a connection that ended, or a command whose end the server did
