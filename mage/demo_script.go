@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
 	"github.com/dagadbm/vps/mage/deploy"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/demo"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/remote"

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/dagadbm/vps/mage/deploy"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/facts"
 )
 
 // Lock makes or updates nix/flake.lock with Nix in a container, and prints what moved.
@@ -34,14 +34,14 @@ func (s *session) showMoves(moves []deploy.Move) {
 }
 
 // pinName is what is pinned: a commit, or the hash of what has none.
-func pinName(p nixos.Pin) string {
+func pinName(p facts.Pin) string {
 	if p.Rev != "" || p.NarHash == "" {
 		return dash(cut(p.Rev))
 	}
 	return cut(p.NarHash[min(len("sha256-"), len(p.NarHash)):])
 }
 
-func pinDay(p nixos.Pin) string {
+func pinDay(p facts.Pin) string {
 	if p.LastModified.Unix() <= 0 {
 		return "-"
 	}

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/deploy"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
-	"github.com/dagadbm/vps/mage/tree"
+	"github.com/dagadbm/vps/mage/internal/tree"
 )
 
 func (s *session) showResult(r deploy.Result) {
@@ -64,7 +64,7 @@ type generationView struct {
 	From       string    `json:"from,omitempty"`
 }
 
-func view(g nixos.Generation) generationView {
+func view(g run.Generation) generationView {
 	v := generationView{Generation: g.Number, Made: g.Made, System: g.System, Version: g.Version, Default: g.Default,
 		Current: g.Current, Booted: g.Booted, Upgraded: g.Upgraded, Rollback: g.Tree}
 	if r := g.Record; r != nil {
@@ -73,7 +73,7 @@ func view(g nixos.Generation) generationView {
 	return v
 }
 
-func (s *session) showGenerations(list []nixos.Generation, asJSON bool) error {
+func (s *session) showGenerations(list []run.Generation, asJSON bool) error {
 	views := make([]generationView, 0, len(list))
 	var rows [][]string
 	for _, g := range list {

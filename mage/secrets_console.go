@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 
 	"github.com/dagadbm/vps/mage/deploy"
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
 	"github.com/dagadbm/vps/mage/secrets"
 )
 
@@ -42,7 +42,7 @@ func (s *session) identities(ctx context.Context) (*secrets.Identities, error) {
 
 // declared are the secrets that nix/ asks for.
 func (s *session) declared(ctx context.Context) ([]secrets.Declared, error) {
-	flake, err := nixos.ReadFlake(ctx, filepath.Join(s.Dir, "nix"), nil)
+	flake, err := facts.ReadFlake(ctx, filepath.Join(s.Dir, "nix"), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dagadbm/vps/mage/config"
 	"github.com/dagadbm/vps/mage/deploy"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/magefile/mage/parse"
 	"github.com/stretchr/testify/assert"

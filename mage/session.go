@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/deploy"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
 )
 
 // session is one call of a target: the project in the present folder, and the
@@ -85,7 +85,7 @@ func path(flag *string) string {
 
 func updateOptions(action *string, confirm, switchtimeout, settle *time.Duration, force *bool, parallel *int) deploy.UpdateOptions {
 	o := deploy.DefaultUpdate()
-	o.Action = nixos.Action(or(action, string(o.Action)))
+	o.Action = run.Action(or(action, string(o.Action)))
 	o.Confirm = or(confirm, o.Confirm)
 	o.SwitchTimeout = or(switchtimeout, o.SwitchTimeout)
 	o.Settle = or(settle, o.Settle)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync"
 
-	"github.com/dagadbm/vps/mage/tree"
+	"github.com/dagadbm/vps/mage/internal/tree"
 )
 
 // ancestry asks git once for each commit whether the checkout in dir builds on it:

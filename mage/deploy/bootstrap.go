@@ -8,9 +8,9 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/dagadbm/vps/mage/config"
-	"github.com/dagadbm/vps/mage/docker"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/container"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/secrets"
 )
@@ -81,26 +81,26 @@ func (p *Project) Bootstrap(ctx context.Context, host string, o BootstrapOptions
 }
 
 // bootstrap is the bootstrap of one host.
-type bootstrap struct {
+type installation struct {
 	p      *Project // its own: this dialer keeps nothing of a server that is about to go
 	o      BootstrapOptions
 	host   config.Host
 	limits limits
-	engine docker.Engine
+	engine container.Engine
 	pre    *prepared
 	ids    *secrets.Identities
 	trial  *trial
 
 	record    *installRecord // of an earlier run, then of this one; nil if there is none
 	link      *link          // to the system that is there now
-	facts     nixos.FreshFacts
+	facts     run.FreshFacts
 	output    string
 	local     bool // the system is built here
 	installed *link
 	log       string
 }
 
-func (p *Project) newBootstrap(ctx context.Context, arg string, o BootstrapOptions) (*bootstrap, error) {
+func (p *Project) newBootstrap(ctx context.Context, arg string, o BootstrapOptions) (*installation, error) {
 	if err := o.check(); err != nil {
 		return nil, usage(err)
 	}
@@ -116,7 +116,7 @@ func (p *Project) newBootstrap(ctx context.Context, arg string, o BootstrapOptio
 	if err != nil {
 		return nil, err
 	}
-	b := &bootstrap{o: o, host: h, limits: limits, engine: docker.Engine{Program: p.Config.Install.Engine}}
+	b := &installation{o: o, host: h, limits: limits, engine: container.Engine{Program: p.Config.Install.Engine}}
 	if b.record, err = p.readInstall(h); err != nil {
 		p.UI.Warn("%v; it is ignored", err)
 	}
@@ -149,7 +149,7 @@ func (p *Project) bootstrapHost(ctx context.Context, arg string, o BootstrapOpti
 
 // adopt makes a project whose dialer remembers host keys for this run only: the
 // system that shows them is about to be replaced.
-func (b *bootstrap) adopt(p *Project) {
+func (b *installation) adopt(p *Project) {
 	own := *p
 	b.trial = &trial{prompter: prompter{p.UI}, host: b.host.Name, later: !b.o.Yes && p.UI.Interactive()}
 	own.Dialer = &remote.Dialer{
@@ -162,7 +162,7 @@ func (b *bootstrap) adopt(p *Project) {
 
 // acceptable are the fingerprints that need no question: the one that was given,
 // the pinned one, and the one that an earlier run was given.
-func (b *bootstrap) acceptable() []string {
+func (b *installation) acceptable() []string {
 	keys := []string{b.host.HostKey}
 	if b.record != nil {
 		keys = append(keys, b.record.OldKey)
@@ -179,11 +179,11 @@ func (b *bootstrap) acceptable() []string {
 	return list
 }
 
-func (b *bootstrap) command() string { return "mage bootstrap " + b.host.Name }
+func (b *installation) command() string { return "mage bootstrap " + b.host.Name }
 
 // preflight checks all that this laptop must have, the cheap first, and ends
 // what an earlier run left going.
-func (b *bootstrap) preflight(ctx context.Context) error {
+func (b *installation) preflight(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{b.checkProject, b.checkEngine, b.stopLeftovers} {
 		if err := step(ctx); err != nil {
 			return err
@@ -193,7 +193,7 @@ func (b *bootstrap) preflight(ctx context.Context) error {
 }
 
 // replace turns the system that is there into ours.
-func (b *bootstrap) replace(ctx context.Context) error {
+func (b *installation) replace(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{b.look, b.choose, b.getImage, b.consent, b.install, b.awaitInstalled} {
 		if err := step(ctx); err != nil {
 			return err

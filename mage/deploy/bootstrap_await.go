@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/remote"
 )
@@ -26,14 +26,14 @@ const stayLimit = 45 * time.Second
 
 // arrival is the wait for the new system.
 type arrival struct {
-	b      *bootstrap
+	b      *installation
 	host   config.Host // with the new host key
 	users  []string    // to try
 	logins int
 	stays  time.Time // since when the old system answers
 }
 
-func (b *bootstrap) arrival() *arrival {
+func (b *installation) arrival() *arrival {
 	a := &arrival{b: b, host: b.newHost(), users: []string{b.host.User}}
 	if b.host.User != "root" { // who had sudo on the old system need not exist on the new one
 		a.users = append(a.users, "root")
@@ -121,7 +121,7 @@ func (a *arrival) oldAnswers(ctx context.Context) bool {
 }
 
 // awaitInstalled waits for the system that was just installed.
-func (b *bootstrap) awaitInstalled(ctx context.Context) error {
+func (b *installation) awaitInstalled(ctx context.Context) error {
 	b.link.close()
 	b.record.Phase = installedPhase
 	if err := b.save(); err != nil {
@@ -135,7 +135,7 @@ func (b *bootstrap) awaitInstalled(ctx context.Context) error {
 	return nil
 }
 
-func (b *bootstrap) waiting(ctx context.Context, what string) (*link, error) {
+func (b *installation) waiting(ctx context.Context, what string) (*link, error) {
 	progress := b.p.UI.Progress(b.host.Name)
 	defer progress.Close()
 	line := progress.Host(b.host.Name)
@@ -145,7 +145,7 @@ func (b *bootstrap) waiting(ctx context.Context, what string) (*link, error) {
 	return l, err
 }
 
-func (b *bootstrap) told(line *term.Line, err error) {
+func (b *installation) told(line *term.Line, err error) {
 	if err == nil {
 		line.Done("answers with the host key made for it", nil)
 		return
@@ -155,7 +155,7 @@ func (b *bootstrap) told(line *term.Line, err error) {
 
 // arrivalFailure sorts the ways in which a new system does not arrive. The
 // outcome is open in all of them.
-func (b *bootstrap) arrivalFailure(err error) error {
+func (b *installation) arrivalFailure(err error) error {
 	f := &Failure{Host: b.host.Name, Code: CodeUnknown, Err: err,
 		Now: fmt.Sprintf("the new system is on the disk; nothing answered as it on port %d", b.host.Port)}
 	var mismatch *remote.HostKeyMismatchError
@@ -180,6 +180,6 @@ func (b *bootstrap) arrivalFailure(err error) error {
 }
 
 // anew says how to give an installed system up that will never answer.
-func (b *bootstrap) anew() string {
+func (b *installation) anew() string {
 	return "; or give it up: start another system there, remove " + b.p.installPath(b.host, ".json") + " and bootstrap again"
 }

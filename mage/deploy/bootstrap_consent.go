@@ -10,7 +10,7 @@ import (
 )
 
 // consent shows what will be wiped and asks for the host's name.
-func (b *bootstrap) consent(ctx context.Context) error {
+func (b *installation) consent(ctx context.Context) error {
 	b.p.UI.Warn("%s is going to be wiped", b.host.Name)
 	for _, row := range b.doomed() {
 		b.p.UI.Info("  %-10s %s", row[0], term.Clean(row[1]))
@@ -33,7 +33,7 @@ func (b *bootstrap) consent(ctx context.Context) error {
 }
 
 // doomed lists what is lost and what comes in its place.
-func (b *bootstrap) doomed() [][2]string {
+func (b *installation) doomed() [][2]string {
 	f := b.facts
 	rows := [][2]string{
 		{"server", fmt.Sprintf("%s@%s, port %d", b.link.host.User, b.host.Address, b.link.port)},
@@ -62,7 +62,7 @@ func (b *bootstrap) doomed() [][2]string {
 	return append(rows, [2]string{"becomes", fmt.Sprintf("NixOS %s, built %s, SSH on port %d", b.output, place, b.host.Port)})
 }
 
-func (b *bootstrap) oldKeyText() string {
+func (b *installation) oldKeyText() string {
 	text := b.link.client.HostKey().Type() + " " + b.link.client.Fingerprint()
 	if q := b.trial.question; q != nil {
 		text += ", not known here"
@@ -73,7 +73,7 @@ func (b *bootstrap) oldKeyText() string {
 	return text
 }
 
-func (b *bootstrap) oursText() string {
+func (b *installation) oursText() string {
 	switch r := b.facts.Record; {
 	case r != nil:
 		return fmt.Sprintf("already ours, deployed by %s from %s on %s, generation %d",

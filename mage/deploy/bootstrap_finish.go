@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/term"
 )
 
 // finish makes the installed system one like any other of ours: pinned, updated,
 // its store small.
-func (b *bootstrap) finish(ctx context.Context) (*Installed, error) {
+func (b *installation) finish(ctx context.Context) (*Installed, error) {
 	defer b.installed.close()
 	h := b.installed.host
 	if h.User != b.host.User {
@@ -36,7 +36,7 @@ func (b *bootstrap) finish(ctx context.Context) (*Installed, error) {
 
 // update is the first update: it brings the tree, the record and the watchdog's
 // unit, which the installer knows nothing of.
-func (b *bootstrap) update(ctx context.Context, h config.Host) (Result, error) {
+func (b *installation) update(ctx context.Context, h config.Host) (Result, error) {
 	results := b.p.fleet(ctx, []config.Host{h}, 1, func(ctx context.Context, h config.Host, line *term.Line) Result {
 		u := &update{p: b.p, pre: b.pre, o: DefaultUpdate(), host: h, line: line}
 		return u.run(ctx)
@@ -51,7 +51,7 @@ func (b *bootstrap) update(ctx context.Context, h config.Host) (Result, error) {
 }
 
 // optimise saves space. A server is no worse without it.
-func (b *bootstrap) optimise(ctx context.Context) {
+func (b *installation) optimise(ctx context.Context) {
 	ctx, cancel := b.limits.within(ctx, limitOptimise)
 	defer cancel()
 	progress := b.p.UI.Progress(b.host.Name)

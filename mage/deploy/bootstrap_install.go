@@ -9,14 +9,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
-	"github.com/dagadbm/vps/mage/docker"
+	"github.com/dagadbm/vps/mage/internal/bootstrap"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
 )
 
 // install wipes the server and puts the new system on it.
-func (b *bootstrap) install(ctx context.Context) error {
+func (b *installation) install(ctx context.Context) error {
 	run := strings.ToLower(newID(time.Now()))
 	key, hostKey, err := newKeys(run, b.host.Name)
 	if err != nil {
@@ -28,7 +28,7 @@ func (b *bootstrap) install(ctx context.Context) error {
 	}
 	defer route.close()
 	in := b.plan(run, route)
-	payload := docker.Payload{
+	payload := container.Payload{
 		Tree: containerFiles(b.pre.tree), InstallKey: key.private, KnownKeys: []string{b.link.key},
 		AgeKey:  b.ids.Only(b.pre.report.Recipients).KeyFile(),
 		HostKey: hostKey.private, HostKeyPublic: []byte(hostKey.public + "\n"),
@@ -42,7 +42,7 @@ func (b *bootstrap) install(ctx context.Context) error {
 		return usage(err)
 	}
 	b.record = &installRecord{
-		Run: run, Phase: nixos.InstallerPreparing.String(), Output: b.output, HostKey: bare(hostKey.public),
+		Run: run, Phase: bootstrap.InstallerPreparing.String(), Output: b.output, HostKey: bare(hostKey.public),
 		OldKey: b.link.key, InstallKey: bare(key.public), User: b.link.host.User, Since: time.Now(),
 	}
 	if err := b.save(); err != nil {
@@ -56,21 +56,21 @@ func (b *bootstrap) install(ctx context.Context) error {
 }
 
 // plan is the container's job, in plain values.
-func (b *bootstrap) plan(run string, r *route) docker.Install {
+func (b *installation) plan(run string, r *route) container.Install {
 	c := b.p.Config.Install
-	in := docker.Install{
-		Job:   docker.Job{Run: "vps-" + run, Host: b.host.Name, Image: c.Image, Network: r.network},
+	in := container.Install{
+		Job:   container.Job{Run: "vps-" + run, Host: b.host.Name, Image: c.Image, Network: r.network},
 		Flake: b.output, User: b.link.host.User, Address: r.address, Port: r.port, KexecPort: r.kexecPort, BuildOn: b.buildOn(),
 	}
 	if c.Kexec != nil {
-		in.Kexec = docker.Kexec{URL: c.Kexec.URL, SHA256: c.Kexec.SHA256}
+		in.Kexec = container.Kexec{URL: c.Kexec.URL, SHA256: c.Kexec.SHA256}
 	}
 	return in
 }
 
 // authorise lets the install key in, over the person's own login: no key, agent
 // or passphrase of theirs enters a container.
-func (b *bootstrap) authorise(ctx context.Context, key string) error {
+func (b *installation) authorise(ctx context.Context, key string) error {
 	ctx, cancel := b.limits.within(ctx, limitAuthorise)
 	defer cancel()
 	if _, err := b.link.ask(ctx, b.link.shell().Authorize(b.link.host.User, key)); err != nil {
@@ -82,7 +82,7 @@ func (b *bootstrap) authorise(ctx context.Context, key string) error {
 
 // unauthorise takes the install key back, over the old login if it lives, else
 // over a new one to the same system or to the installer.
-func (b *bootstrap) unauthorise(ctx context.Context) error {
+func (b *installation) unauthorise(ctx context.Context) error {
 	// Mage leaves five seconds after Ctrl-C, and the container had its share.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
@@ -103,7 +103,7 @@ func (b *bootstrap) unauthorise(ctx context.Context) error {
 }
 
 // run runs the installer's container and shows how it goes.
-func (b *bootstrap) run(ctx context.Context, spec docker.RunSpec, payload docker.Payload) error {
+func (b *installation) run(ctx context.Context, spec container.RunSpec, payload container.Payload) error {
 	log, err := b.openLog()
 	if err != nil {
 		return &Failure{Host: b.host.Name, Code: CodeFailed, Err: fmt.Errorf("open the log: %w", err), Now: asItWas, Next: "make .vps/ writable"}
@@ -112,8 +112,8 @@ func (b *bootstrap) run(ctx context.Context, spec docker.RunSpec, payload docker
 	progress := b.p.UI.Progress(b.host.Name)
 	defer progress.Close()
 	line := progress.Host(b.host.Name)
-	line.Phase(nixos.InstallerPreparing.String())
-	watched, watcher := nixos.InstallerWatch{
+	line.Phase(bootstrap.InstallerPreparing.String())
+	watched, watcher := bootstrap.InstallerWatch{
 		Deadlines: b.limits.installer,
 		Secrets:   []string{string(payload.AgeKey), string(payload.InstallKey), string(payload.HostKey)},
 		Log:       log,
@@ -129,9 +129,9 @@ func (b *bootstrap) run(ctx context.Context, spec docker.RunSpec, payload docker
 }
 
 // progress shows phases and output, and records each phase as it begins.
-func (b *bootstrap) progress(line *term.Line) func(nixos.InstallerProgress) {
-	now := nixos.InstallerPreparing
-	return func(p nixos.InstallerProgress) {
+func (b *installation) progress(line *term.Line) func(bootstrap.InstallerProgress) {
+	now := bootstrap.InstallerPreparing
+	return func(p bootstrap.InstallerProgress) {
 		if p.Phase != now {
 			now = p.Phase
 			b.record.Phase = now.String()
@@ -144,7 +144,7 @@ func (b *bootstrap) progress(line *term.Line) func(nixos.InstallerProgress) {
 	}
 }
 
-func (b *bootstrap) openLog() (*os.File, error) {
+func (b *installation) openLog() (*os.File, error) {
 	dir := filepath.Join(b.p.Dir, ".vps", "logs")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func (b *bootstrap) openLog() (*os.File, error) {
 }
 
 // ended sorts the end of the container.
-func (b *bootstrap) ended(ctx context.Context, err error) error {
+func (b *installation) ended(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -173,7 +173,7 @@ func (b *bootstrap) ended(ctx context.Context, err error) error {
 	if phase.Wiped() {
 		f.Code = CodeUnknown
 	}
-	var failed *nixos.InstallerError
+	var failed *bootstrap.InstallerError
 	if errors.As(err, &failed) && len(failed.Tail) > 0 {
 		b.p.UI.Info("the installer's last lines, all of them are in %s:\n  %s", b.log, strings.Join(failed.Tail, "\n  "))
 	}
@@ -184,7 +184,7 @@ func (b *bootstrap) ended(ctx context.Context, err error) error {
 }
 
 // newHost is the host as it is once it was installed.
-func (b *bootstrap) newHost() config.Host {
+func (b *installation) newHost() config.Host {
 	h := b.host
 	h.HostKey = b.record.HostKey
 	return h

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/bootstrap"
 )
 
 // The phases of bootstrap that are not the installer's. They name their
@@ -24,11 +24,11 @@ const (
 // limits is how long phases may take.
 type limits struct {
 	own       map[string]time.Duration
-	installer nixos.InstallerDeadlines
+	installer bootstrap.InstallerDeadlines
 }
 
 func newLimits(overrides map[string]time.Duration) (limits, error) {
-	l := limits{installer: nixos.InstallerDeadlines{}, own: map[string]time.Duration{
+	l := limits{installer: bootstrap.InstallerDeadlines{}, own: map[string]time.Duration{
 		limitImage:     30 * time.Minute,
 		limitLook:      time.Minute,
 		limitAuthorise: 30 * time.Second,
@@ -36,7 +36,7 @@ func newLimits(overrides map[string]time.Duration) (limits, error) {
 		limitOptimise:  30 * time.Minute,
 	}}
 	for name, d := range overrides {
-		phase, ok := nixos.InstallerPhaseNamed(strings.ReplaceAll(name, "-", " "))
+		phase, ok := bootstrap.InstallerPhaseNamed(strings.ReplaceAll(name, "-", " "))
 		switch {
 		case ok:
 			l.installer[phase] = d
@@ -51,7 +51,7 @@ func newLimits(overrides map[string]time.Duration) (limits, error) {
 
 func (l limits) names() []string {
 	names := slices.Sorted(maps.Keys(l.own))
-	for p := nixos.InstallerPreparing; p <= nixos.InstallerDone; p++ {
+	for p := bootstrap.InstallerPreparing; p <= bootstrap.InstallerDone; p++ {
 		names = append(names, strings.ReplaceAll(p.String(), " ", "-"))
 	}
 	return names

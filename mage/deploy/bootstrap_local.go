@@ -9,14 +9,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dagadbm/vps/mage/docker"
+	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/secrets"
 	"golang.org/x/crypto/ssh"
 )
 
 // checkProject checks what would be installed, before anything is asked of
 // anybody else.
-func (b *bootstrap) checkProject(ctx context.Context) (err error) {
+func (b *installation) checkProject(ctx context.Context) (err error) {
 	if b.pre, err = b.p.prepare(ctx); err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (b *bootstrap) checkProject(ctx context.Context) (err error) {
 	return nil
 }
 
-func (b *bootstrap) checkLock(context.Context) error {
+func (b *installation) checkLock(context.Context) error {
 	if b.pre.lock == nil {
 		return &Failure{Code: CodeUsage, Now: "nothing was changed", Next: "run: mage lock",
 			Err: errors.New("nix/flake.lock is missing: it pins the installer and all that is installed")}
@@ -42,7 +42,7 @@ func (b *bootstrap) checkLock(context.Context) error {
 
 // checkKey: the key that the server gets opens secrets.yaml, .sops.yaml names
 // it, and nix/ looks for it where it is put.
-func (b *bootstrap) checkKey(ctx context.Context) error {
+func (b *installation) checkKey(ctx context.Context) error {
 	if _, err := secrets.Verify(ctx, b.p.Dir, b.ids); err != nil {
 		return usage(err)
 	}
@@ -54,7 +54,7 @@ func (b *bootstrap) checkKey(ctx context.Context) error {
 
 // checkDeclared: a declared secret that is not in secrets.yaml fails the very
 // first start of the new system.
-func (b *bootstrap) checkDeclared(context.Context) error {
+func (b *installation) checkDeclared(context.Context) error {
 	return b.p.refuseMissing("", b.pre.flake.Secrets)
 }
 
@@ -62,7 +62,7 @@ const loginSecret = "ssh-public-key"
 
 // checkLogin: the new system lets in only who is named in the secret
 // ssh-public-key. If that is nobody here, the server would be out of reach.
-func (b *bootstrap) checkLogin(ctx context.Context) error {
+func (b *installation) checkLogin(ctx context.Context) error {
 	if !slices.Contains(b.pre.report.Names, loginSecret) {
 		b.p.UI.Warn("%s has no %s: whether you can log in to the new system is up to nix/", secretsPath, loginSecret)
 		return nil
@@ -98,7 +98,7 @@ func canUse(text string, mine []ssh.PublicKey) bool {
 }
 
 // checkEngine asks whether the container engine answers.
-func (b *bootstrap) checkEngine(ctx context.Context) error {
+func (b *installation) checkEngine(ctx context.Context) error {
 	if err := b.engine.Ping(ctx); err != nil {
 		return &Failure{Code: CodeFailed, Err: err, Now: "nothing was changed"}
 	}
@@ -107,8 +107,8 @@ func (b *bootstrap) checkEngine(ctx context.Context) error {
 
 // stopLeftovers ends what a killed client left running. Its install key and
 // phase are in the record.
-func (b *bootstrap) stopLeftovers(ctx context.Context) error {
-	left, err := b.engine.FindByLabel(ctx, docker.LabelHost, b.host.Name)
+func (b *installation) stopLeftovers(ctx context.Context) error {
+	left, err := b.engine.FindByLabel(ctx, container.LabelHost, b.host.Name)
 	if err != nil {
 		return &Failure{Host: b.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
 	}
@@ -123,7 +123,7 @@ func (b *bootstrap) stopLeftovers(ctx context.Context) error {
 }
 
 // getImage makes sure that the engine has the image.
-func (b *bootstrap) getImage(ctx context.Context) error {
+func (b *installation) getImage(ctx context.Context) error {
 	image := b.p.Config.Install.Image
 	ok, err := b.engine.HasImage(ctx, image)
 	if ok {

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/dagadbm/vps/mage/config"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -32,12 +32,12 @@ func (t *trial) TrustHostKey(ctx context.Context, q remote.HostKeyQuestion) (boo
 }
 
 // firstPort is where the system listens that is there now.
-func (b *bootstrap) firstPort() int { return cmp.Or(b.o.Port, 22) }
+func (b *installation) firstPort() int { return cmp.Or(b.o.Port, 22) }
 
 // doors are the logins to try at the system that is there now: on its usual
 // port, then on that of an installed system of ours, which must be the pinned one.
 // A server that runs the installer knows root only.
-func (b *bootstrap) doors() []config.Host {
+func (b *installation) doors() []config.Host {
 	first := b.host
 	first.Port, first.HostKey = b.firstPort(), ""
 	list := []config.Host{first}
@@ -53,7 +53,7 @@ func (b *bootstrap) doors() []config.Host {
 }
 
 // look logs in to the system that is there now and asks it for its facts.
-func (b *bootstrap) look(ctx context.Context) error {
+func (b *installation) look(ctx context.Context) error {
 	b.p.UI.Info("%s: looking at the server", b.host.Name)
 	var first error
 	for _, h := range b.doors() {
@@ -80,7 +80,7 @@ func isUnreachable(err error) bool {
 	return errors.As(err, &unreachable) || errors.Is(err, remote.ErrLost)
 }
 
-func (b *bootstrap) askFacts(ctx context.Context) error {
+func (b *installation) askFacts(ctx context.Context) error {
 	ctx, cancel := b.limits.within(ctx, limitLook)
 	defer cancel()
 	var disks []string
@@ -91,14 +91,14 @@ func (b *bootstrap) askFacts(ctx context.Context) error {
 	if err != nil {
 		return b.link.askFailure("look at the server", err)
 	}
-	if b.facts, err = nixos.ParseFresh(bytes.NewReader(out)); err != nil {
+	if b.facts, err = run.ParseFresh(bytes.NewReader(out)); err != nil {
 		return &Failure{Host: b.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
 	}
 	return b.forgetOldKey(ctx)
 }
 
 // forgetOldKey takes back the throw-away key of a run that was killed.
-func (b *bootstrap) forgetOldKey(ctx context.Context) error {
+func (b *installation) forgetOldKey(ctx context.Context) error {
 	if b.record == nil || b.record.InstallKey == "" {
 		return nil
 	}
@@ -114,15 +114,15 @@ func (b *bootstrap) forgetOldKey(ctx context.Context) error {
 
 // choose decides what is installed and where it is built, and refuses a server
 // that cannot take it.
-func (b *bootstrap) choose(ctx context.Context) error {
+func (b *installation) choose(ctx context.Context) error {
 	f, name := b.facts, b.host.Name
-	if err := refuseArch(b.host, nixos.Facts{Arch: f.Arch}); err != nil {
+	if err := refuseArch(b.host, run.Facts{Arch: f.Arch}); err != nil {
 		return err
 	}
-	b.output = output(b.host, nixos.Facts{Arch: f.Arch})
+	b.output = output(b.host, run.Facts{Arch: f.Arch})
 	for _, check := range []func() error{
 		func() error { return refuseFresh(name, f) },
-		func() error { return refuseOutput(b.host, b.pre, nixos.Facts{Arch: f.Arch}) },
+		func() error { return refuseOutput(b.host, b.pre, run.Facts{Arch: f.Arch}) },
 		b.refuseDisk,
 	} {
 		if err := check(); err != nil {
@@ -140,7 +140,7 @@ func (b *bootstrap) choose(ctx context.Context) error {
 const minMemory = 900 << 20
 
 // refuseFresh finds what keeps any server from being installed.
-func refuseFresh(host string, f nixos.FreshFacts) error {
+func refuseFresh(host string, f run.FreshFacts) error {
 	another := "choose an image such as Debian or Ubuntu in the provider's console, then run this again"
 	switch {
 	case f.Kernel != "Linux":
@@ -165,9 +165,9 @@ func refuseFresh(host string, f nixos.FreshFacts) error {
 }
 
 // disks are the devices that this install erases.
-func (b *bootstrap) disks() []string { return b.pre.flake.Host(b.output).Disks }
+func (b *installation) disks() []string { return b.pre.flake.Host(b.output).Disks }
 
-func (b *bootstrap) refuseDisk() error {
+func (b *installation) refuseDisk() error {
 	for _, disk := range b.disks() {
 		for _, missing := range b.facts.Missing {
 			if disk == missing {
@@ -181,7 +181,7 @@ func (b *bootstrap) refuseDisk() error {
 
 // chooseBuilder decides early what nixos-anywhere's "auto" finds out after it has
 // replaced the running system: a build here fails before anything was touched.
-func (b *bootstrap) chooseBuilder(ctx context.Context) error {
+func (b *installation) chooseBuilder(ctx context.Context) error {
 	if b.o.BuildOn == "local" || b.o.BuildOn == "remote" {
 		b.local = b.o.BuildOn == "local"
 		return nil
@@ -194,7 +194,7 @@ func (b *bootstrap) chooseBuilder(ctx context.Context) error {
 	return nil
 }
 
-func (b *bootstrap) buildOn() string {
+func (b *installation) buildOn() string {
 	if b.local {
 		return "local"
 	}

@@ -15,7 +15,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/google/renameio/v2"
 	"golang.org/x/crypto/ssh/knownhosts"
 )
@@ -23,7 +23,7 @@ import (
 // pin writes the new host key down, where every later connection looks it up:
 // in vps.yaml, or, for a host that is not listed there, in known_hosts. It
 // returns the place.
-func (b *bootstrap) pin(h config.Host) (string, error) {
+func (b *installation) pin(h config.Host) (string, error) {
 	if h.Listed {
 		return b.p.Config.Path, config.PinHostKey(b.p.Config.Path, h.Name, h.HostKey)
 	}
@@ -37,7 +37,7 @@ func (b *bootstrap) pin(h config.Host) (string, error) {
 	return file, nil
 }
 
-func (b *bootstrap) knownHostsFile(h config.Host) (string, error) {
+func (b *installation) knownHostsFile(h config.Host) (string, error) {
 	for _, file := range h.KnownHosts {
 		if file != "none" && file != os.DevNull {
 			return file, nil
@@ -55,7 +55,7 @@ func (b *bootstrap) knownHostsFile(h config.Host) (string, error) {
 
 // knownNames are the names under which known_hosts may know the host, that of
 // the new key first.
-func (b *bootstrap) knownNames(h config.Host) []string {
+func (b *installation) knownNames(h config.Host) []string {
 	if h.HostKeyAlias != "" {
 		return []string{h.HostKeyAlias}
 	}

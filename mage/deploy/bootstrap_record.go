@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/bootstrap"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/google/renameio/v2"
 )
 
@@ -28,11 +28,11 @@ type installRecord struct {
 	Since      time.Time `json:"since"`
 }
 
-func (r *installRecord) phase() nixos.InstallerPhase {
+func (r *installRecord) phase() bootstrap.InstallerPhase {
 	if r == nil {
-		return nixos.InstallerPreparing
+		return bootstrap.InstallerPreparing
 	}
-	phase, _ := nixos.InstallerPhaseNamed(r.Phase)
+	phase, _ := bootstrap.InstallerPhaseNamed(r.Phase)
 	return phase
 }
 
@@ -65,7 +65,7 @@ func parseInstall(data []byte) (*installRecord, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return nil, err
 	}
-	if _, known := nixos.InstallerPhaseNamed(r.Phase); !known {
+	if _, known := bootstrap.InstallerPhaseNamed(r.Phase); !known {
 		return nil, fmt.Errorf("phase %q is none", r.Phase)
 	}
 	if fingerprint(r.HostKey) == "" {
@@ -75,7 +75,7 @@ func parseInstall(data []byte) (*installRecord, error) {
 }
 
 // save writes the record before what it speaks of happens.
-func (b *bootstrap) save() error {
+func (b *installation) save() error {
 	path := b.p.installPath(b.host, ".json")
 	data, err := json.MarshalIndent(b.record, "", "  ")
 	if err == nil {
@@ -92,14 +92,14 @@ func (b *bootstrap) save() error {
 }
 
 // forget removes the record: the host is ours, or as it was.
-func (b *bootstrap) forget() {
+func (b *installation) forget() {
 	_ = os.Remove(b.p.installPath(b.host, ".json"))
 	b.record = nil
 }
 
 // lock keeps two bootstraps of one host from this project apart. The kernel ends
 // it with the process, however that ends.
-func (b *bootstrap) lock() (unlock func(), err error) {
+func (b *installation) lock() (unlock func(), err error) {
 	path := b.p.installPath(b.host, ".lock")
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, usage(err)

@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/bootstrap"
 )
 
 // installedPhase is what a record says once the container has done its part.
-var installedPhase = nixos.InstallerDone.String()
+var installedPhase = bootstrap.InstallerDone.String()
 
 // resume finds out whether an earlier run got as far as the new system, which
 // proves itself by the host key that was made for it. Then nothing is wiped.
-func (b *bootstrap) resume(ctx context.Context) error {
+func (b *installation) resume(ctx context.Context) error {
 	if b.record == nil {
 		return nil
 	}
@@ -39,7 +39,7 @@ func (b *bootstrap) resume(ctx context.Context) error {
 // restart orders the reboot that a killed installer did not come to: the new
 // system is complete on the disk, and the server still runs the installer. On any
 // other system nothing is done here: what becomes of it is asked.
-func (b *bootstrap) restart(ctx context.Context) error {
+func (b *installation) restart(ctx context.Context) error {
 	if err := b.look(ctx); err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -32,7 +32,7 @@ const installerPort = 22
 
 // route finds the way. Jump hosts need our logins, an address on our loopback
 // means another machine in a container, and an engine's usual network has no IPv6.
-func (b *bootstrap) route(ctx context.Context) (*route, error) {
+func (b *installation) route(ctx context.Context) (*route, error) {
 	h := b.link.host
 	address, direct := reachable(ctx, h)
 	if direct {

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/bootstrap"
 	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -287,7 +287,7 @@ func FuzzInstallRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if r, err := parseInstall(text); err == nil {
 			assert.NotEmpty(t, fingerprint(r.HostKey))
-			assert.GreaterOrEqual(t, r.phase(), nixos.InstallerPreparing)
+			assert.GreaterOrEqual(t, r.phase(), bootstrap.InstallerPreparing)
 		}
 	})
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 )
@@ -31,7 +31,7 @@ func TestRoundTripBudgets(t *testing.T) {
 	}
 	// Building changes nothing that stays, so it can be tried again.
 	build := quick()
-	build.Action = nixos.ActionBuild
+	build.Action = run.ActionBuild
 
 	near()
 	assertTrips(t, 10, "nothing to do", func() int {

@@ -9,12 +9,12 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/secrets"
-	"github.com/dagadbm/vps/mage/tree"
 )
 
 // Finding is one thing that was checked.
@@ -54,8 +54,8 @@ func (p *Project) Check(ctx context.Context, o CheckOptions) []Finding { return 
 func (p *Project) check(ctx context.Context, unread error, o CheckOptions) []Finding {
 	c := &checker{p: p, o: o, unread: unread}
 	c.tree = sync.OnceValues(func() (*tree.Tree, error) { return tree.Collect(ctx, p.Dir) })
-	c.flake = sync.OnceValues(func() (*nixos.FlakeFacts, error) {
-		return nixos.ReadFlake(ctx, filepath.Join(p.Dir, "nix"), nil)
+	c.flake = sync.OnceValues(func() (*facts.FlakeFacts, error) {
+		return facts.ReadFlake(ctx, filepath.Join(p.Dir, "nix"), nil)
 	})
 	c.prepared = sync.OnceValues(func() (*prepared, error) { return p.prepare(ctx) })
 	// In the order in which they are best put right: a key to log in with is among
@@ -78,7 +78,7 @@ type checker struct {
 	o        CheckOptions
 	unread   error // why vps.yaml is not understood
 	tree     func() (*tree.Tree, error)
-	flake    func() (*nixos.FlakeFacts, error)
+	flake    func() (*facts.FlakeFacts, error)
 	prepared func() (*prepared, error)
 }
 

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/facts"
 )
 
 // The findings that need a container.
@@ -84,7 +84,7 @@ func (c *checker) evaluate(ctx context.Context, n *nixOnTree) (l findings) {
 		return l
 	}
 	for _, name := range names {
-		facts, err := nixos.ReadFlake(ctx, "/work", n, name)
+		facts, err := facts.ReadFlake(ctx, "/work", n, name)
 		if err == nil && !slices.Contains(facts.Outputs, name) {
 			err = fmt.Errorf("nix/flake.nix has no output %q", name)
 		}

@@ -6,11 +6,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 )
 
 // health is how the server does.
-func (c *hostCheck) health(f nixos.Facts) {
+func (c *hostCheck) health(f run.Facts) {
 	command := "mage update " + c.h.Name
 	switch {
 	case f.Intent != "":
@@ -40,7 +40,7 @@ func (c *hostCheck) inspect(ctx context.Context) {
 		c.err("reboot", c.link.askFailure("look at the running kernel", err), "")
 		return
 	}
-	in, err := nixos.ParseInspection(bytes.NewReader(out))
+	in, err := run.ParseInspection(bytes.NewReader(out))
 	if err != nil {
 		c.err("reboot", err, "")
 		return
@@ -53,7 +53,7 @@ func (c *hostCheck) inspect(ctx context.Context) {
 	c.certificates(in.Certificates, time.Now())
 }
 
-func (c *hostCheck) certificates(list []nixos.Certificate, now time.Time) {
+func (c *hostCheck) certificates(list []run.Certificate, now time.Time) {
 	soonest := time.Time{}
 	for _, cert := range list {
 		switch {

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -61,7 +61,7 @@ func (c *hostCheck) run(ctx context.Context) {
 	if flake, err := c.flake(); err == nil && flake.AgeKeyFile != "" {
 		keyFile = flake.AgeKeyFile
 	}
-	facts, err := c.link.facts(ctx, nixos.FactsQuery{AgeKey: keyFile, Manifest: true, Units: true})
+	facts, err := c.link.facts(ctx, run.FactsQuery{AgeKey: keyFile, Manifest: true, Units: true})
 	if err != nil {
 		c.err("facts", err, "log in and look whether its shell works")
 		return
@@ -137,7 +137,7 @@ func (c *hostCheck) clock(theirs, before, after time.Time) {
 
 // fresh looks at what an install needs, and at the disk, which the boot loader
 // needs for ever.
-func (c *hostCheck) fresh(ctx context.Context, facts nixos.Facts) nixos.FreshFacts {
+func (c *hostCheck) fresh(ctx context.Context, facts run.Facts) run.FreshFacts {
 	var disks []string
 	if flake, err := c.flake(); err == nil {
 		disks = flake.Host(output(c.h, facts)).Disks
@@ -145,9 +145,9 @@ func (c *hostCheck) fresh(ctx context.Context, facts nixos.Facts) nixos.FreshFac
 	out, err := c.link.ask(ctx, c.link.shell().Fresh(disks))
 	if err != nil {
 		c.err("disk", c.link.askFailure("look at the disks", err), "")
-		return nixos.FreshFacts{}
+		return run.FreshFacts{}
 	}
-	f, err := nixos.ParseFresh(bytes.NewReader(out))
+	f, err := run.ParseFresh(bytes.NewReader(out))
 	switch {
 	case err != nil:
 		c.err("disk", err, "")
@@ -163,13 +163,13 @@ func (c *hostCheck) fresh(ctx context.Context, facts nixos.Facts) nixos.FreshFac
 }
 
 // notOurs is a server that only bootstrap can do something with.
-func (c *hostCheck) notOurs(facts nixos.Facts, fresh nixos.FreshFacts) {
+func (c *hostCheck) notOurs(facts run.Facts, fresh run.FreshFacts) {
 	c.skip("NixOS", "it runs %q; mage bootstrap %s makes it ours, and wipes it", facts.OS, c.h.Name)
 	c.verdict("bootstrap", refuseFresh(c.h.Name, fresh), "", "the server has what the installer needs, and %d MB of memory", facts.Memory>>20)
 }
 
 // system is what every run needs.
-func (c *hostCheck) system(f nixos.Facts) {
+func (c *hostCheck) system(f run.Facts) {
 	err := refuseHost(c.h, f)
 	if arch := refuseArch(c.h, f); err != nil && arch != nil && err.Error() == arch.Error() {
 		err = nil // told already
@@ -184,7 +184,7 @@ func (c *hostCheck) system(f nixos.Facts) {
 }
 
 // boot is what the next start depends on.
-func (c *hostCheck) boot(f nixos.Facts) {
+func (c *hostCheck) boot(f run.Facts) {
 	if f.FreeBoot < minFreeBoot {
 		c.fail("/boot", "ssh there and run: nix-collect-garbage --delete-older-than 14d && /run/current-system/bin/switch-to-configuration boot",
 			"%d MB free: a new kernel needs %d MB", f.FreeBoot>>20, minFreeBoot>>20)
@@ -210,7 +210,7 @@ func (c *hostCheck) boot(f nixos.Facts) {
 }
 
 // deployable is what an update of this tree would refuse.
-func (c *hostCheck) deployable(ctx context.Context, f nixos.Facts) {
+func (c *hostCheck) deployable(ctx context.Context, f run.Facts) {
 	pre, err := c.prepared()
 	if err != nil {
 		c.err("update", err, "mage check")
@@ -223,7 +223,7 @@ func (c *hostCheck) deployable(ctx context.Context, f nixos.Facts) {
 	c.verdict("nixpkgs", refuseOlder(c.h, pre, f, false), "", "flake.lock is not older than what runs there")
 }
 
-func recordText(r *nixos.Record) string {
+func recordText(r *run.Record) string {
 	switch {
 	case r == nil:
 		return "nothing of ours was deployed yet"

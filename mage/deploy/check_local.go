@@ -12,11 +12,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/secrets"
-	"github.com/dagadbm/vps/mage/tree"
 )
 
 // What the code here is written for.
@@ -81,7 +81,7 @@ func (c *checker) files(context.Context) (l findings) {
 		l.pass("tree", "%s", strings.Join(append([]string{fmt.Sprintf("%d files, %d kB", t.Manifest().Len(), (t.Size()+1023)>>10)}, t.Warnings()...), "; "))
 	}
 	flake, err := c.flake()
-	var unclear *nixos.FlakeError
+	var unclear *facts.FlakeError
 	switch {
 	case errors.As(err, &unclear) && strings.Contains(unclear.Problem, "the tree does not have"):
 		l.fail("nix/", "restore that file, or remove its name from there", "%v", err)
@@ -99,7 +99,7 @@ func (c *checker) files(context.Context) (l findings) {
 }
 
 // outputs: each host of vps.yaml is built from an output that there is.
-func (l *findings) outputs(hosts []config.HostEntry, flake *nixos.FlakeFacts) {
+func (l *findings) outputs(hosts []config.HostEntry, flake *facts.FlakeFacts) {
 	for _, h := range hosts {
 		name := outputOf(h)
 		if name != "" && !slices.Contains(flake.Outputs, name) {
@@ -128,7 +128,7 @@ func (c *checker) lock(context.Context) (l findings) {
 		l.fail(lockName, "mage lock", "there is none: nothing says which revisions are deployed")
 		return l
 	}
-	lock, err := nixos.ReadLock(data)
+	lock, err := facts.ReadLock(data)
 	if err != nil {
 		l.err(lockName, checkOld(data), "mage lock")
 		return l
@@ -138,9 +138,9 @@ func (c *checker) lock(context.Context) (l findings) {
 }
 
 // locked compares a lock with the inputs that flake.nix names.
-func (l *findings) locked(t *tree.Tree, lock *nixos.Lock) {
+func (l *findings) locked(t *tree.Tree, lock *facts.Lock) {
 	flake, _ := t.File("flake.nix")
-	inputs, err := nixos.FlakeInputs(flake)
+	inputs, err := facts.FlakeInputs(flake)
 	if err != nil {
 		l.skip(lockName, "the inputs of flake.nix could not be read: %v", err)
 		return

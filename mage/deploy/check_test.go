@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/program"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
 	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
@@ -358,7 +358,7 @@ func TestCertificatesThatEndSoon(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	c := &hostCheck{}
-	c.certificates([]nixos.Certificate{{File: "a", Ends: now.Add(24 * time.Hour)}, {File: "b", Ends: now.Add(60 * 24 * time.Hour)}}, now)
+	c.certificates([]run.Certificate{{File: "a", Ends: now.Add(24 * time.Hour)}, {File: "b", Ends: now.Add(60 * 24 * time.Hour)}}, now)
 	require.Len(t, c.findings, 2)
 	assert.Equal(t, secrets.Fail, c.findings[0].Status)
 	assert.Contains(t, c.findings[0].Detail, "2026-01-02")

@@ -8,7 +8,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -74,7 +74,7 @@ func (f *follower) probe(ctx context.Context, client *remote.Client) error {
 
 // judge reads the evidence, writes the verdict, and waits until it was taken.
 func judge(out io.Reader, answer io.Writer) (string, error) {
-	var e nixos.Evidence
+	var e run.Evidence
 	sc := bufio.NewScanner(out)
 	for sc.Scan() {
 		done, err := e.Add(sc.Text())
@@ -122,9 +122,9 @@ func (f *follower) judged(ctx context.Context, err error) {
 
 // conclusion is the end of the run. The server knows of a cancelled one only that
 // it was cancelled; why we did is what the person needs.
-func (f *follower) conclusion() nixos.Status {
+func (f *follower) conclusion() run.Status {
 	end := *f.end
-	if f.refused != nil && end.Result() == nixos.ResultRolledBack && end.Fields["reason"] == "rejected" {
+	if f.refused != nil && end.Result() == run.ResultRolledBack && end.Fields["reason"] == "rejected" {
 		end.Message = f.refused.Error()
 	}
 	return end

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/faults"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -85,7 +85,7 @@ func TestFaultsCutAnywhere(t *testing.T) {
 	each := faults.Points(t, 1, 2, 24)  // in each stage
 	least := faults.Points(t, 0, 0, 20) // of them that came where they were meant to
 	enter := places(4)                  // each has a server, and two processors are few
-	for _, kind := range []nixos.Kind{nixos.KindUpdate, nixos.KindRollback} {
+	for _, kind := range []run.Kind{run.KindUpdate, run.KindRollback} {
 		count := newTally(t, fmt.Sprintf("cut anywhere (%s)", kind), stageNames()...)
 		t.Cleanup(func() {
 			for _, name := range stageNames() {
@@ -130,7 +130,7 @@ func (p plan) cuts(each int) []cut {
 }
 
 // endure lets one server endure some cuts.
-func (p plan) endure(t *testing.T, kind nixos.Kind, cuts []cut, count *tally) {
+func (p plan) endure(t *testing.T, kind run.Kind, cuts []cut, count *tally) {
 	v := newVictim(t, kind, p.system)
 	length, broken := v.measure(p)
 	require.NoError(t, broken)

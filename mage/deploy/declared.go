@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/secrets"
 )
 
 // Declared gives what nix/ declares in the form that package secrets takes,
 // without those secrets that lie in encrypted files of their own.
-func Declared(list []nixos.Declared) []secrets.Declared {
+func Declared(list []facts.Declared) []secrets.Declared {
 	var out []secrets.Declared
 	for _, d := range list {
 		if !d.OtherFile {
@@ -23,7 +23,7 @@ func Declared(list []nixos.Declared) []secrets.Declared {
 
 // refuseMissing: a system whose declared secret is not in secrets.yaml fails
 // when it is activated.
-func (p *Project) refuseMissing(host string, declared []nixos.Declared) error {
+func (p *Project) refuseMissing(host string, declared []facts.Declared) error {
 	list, err := secrets.List(p.Dir, Declared(declared))
 	if err != nil {
 		return usage(err)

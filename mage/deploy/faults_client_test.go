@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/faults"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/require"
@@ -30,7 +30,7 @@ const clientVariable = "VPS_FAULTS_CLIENT"
 type order struct {
 	Dir  string
 	Host config.Host
-	Kind nixos.Kind
+	Kind run.Kind
 	To   int
 	UpdateOptions
 }
@@ -51,7 +51,7 @@ func obey(text string) int {
 		os.Exit(int(CodeUnknown))
 	}()
 	var err error
-	if o.Kind == nixos.KindRollback {
+	if o.Kind == run.KindRollback {
 		_, err = p.Rollback(context.Background(), "web", RollbackOptions{To: o.To, UpdateOptions: o.UpdateOptions})
 	} else {
 		_, err = p.Update(context.Background(), "web", o.UpdateOptions)
@@ -94,7 +94,7 @@ func TestFaultsKilledClient(t *testing.T) {
 			moments = append(moments, moment{phase: phase, at: at, now: (n+i)%2 == 0})
 		}
 	}
-	for i, kind := range []nixos.Kind{nixos.KindUpdate, nixos.KindRollback} {
+	for i, kind := range []run.Kind{run.KindUpdate, run.KindRollback} {
 		count := newTally(t, fmt.Sprintf("client killed (%s)", kind), clientPhases...)
 		if faults.Points(t, 0, 1, 1) == 0 {
 			moments = []moment{{phase: []string{"building", "committing"}[i], now: i == 0}}
@@ -109,7 +109,7 @@ func TestFaultsKilledClient(t *testing.T) {
 	}
 }
 
-func killClients(t *testing.T, kind nixos.Kind, moments []moment, count *tally) {
+func killClients(t *testing.T, kind run.Kind, moments []moment, count *tally) {
 	v := newVictim(t, kind, vpstest.System{BuildLines: 5, BuildTime: 50 * time.Millisecond, Stall: 50 * time.Millisecond})
 	v.o.Confirm = 3 * time.Second
 	length := map[string]time.Duration{}

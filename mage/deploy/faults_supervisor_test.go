@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/faults"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/require"
 )
@@ -58,7 +58,7 @@ func serverPhase(s *vpstest.Server) string {
 		return "start"
 	}
 	lines := strings.Split(strings.TrimSpace(s.RunFile(runs[len(runs)-1], "status")), "\n")
-	status, err := nixos.ParseStatus(lines[len(lines)-1])
+	status, err := run.ParseStatus(lines[len(lines)-1])
 	if err != nil || status.Phase == "" {
 		return "start"
 	}
@@ -75,9 +75,9 @@ func TestFaultsKilledSupervisor(t *testing.T) {
 	enter := places(6)                   // most only wait for a deadline
 	for _, c := range []struct {
 		name string
-		kind nixos.Kind
+		kind run.Kind
 		bad  bool
-	}{{"update", nixos.KindUpdate, false}, {"rollback", nixos.KindRollback, false}, {"update that fails", nixos.KindUpdate, true}} {
+	}{{"update", run.KindUpdate, false}, {"rollback", run.KindRollback, false}, {"update that fails", run.KindUpdate, true}} {
 		count := newTally(t, fmt.Sprintf("supervisor killed (%s)", c.name))
 		for n, group := range chunks(spread(points), 10) {
 			t.Run(fmt.Sprintf("%s %d", c.name, n), func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestFaultsKilledSupervisor(t *testing.T) {
 	}
 }
 
-func killSupervisors(t *testing.T, kind nixos.Kind, bad bool, moments []float64, count *tally) {
+func killSupervisors(t *testing.T, kind run.Kind, bad bool, moments []float64, count *tally) {
 	h := &hunter{}
 	v := newVictim(t, kind, vpstest.System{}, vpstest.WithHook(h.hook), vpstest.WithTrace(changing...))
 	story := v.hear(func(string) {})

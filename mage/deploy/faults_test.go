@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/faults"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
-	"github.com/dagadbm/vps/mage/tree"
+	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/require"
 )
@@ -25,7 +25,7 @@ import (
 type victim struct {
 	*fixture
 	s    *vpstest.Server
-	kind nixos.Kind
+	kind run.Kind
 	with vpstest.System // how its systems behave
 	o    UpdateOptions
 	turn int
@@ -47,7 +47,7 @@ func standingOf(s *vpstest.Server) standing {
 }
 
 // newVictim has a server with two generations of ours.
-func newVictim(t *testing.T, kind nixos.Kind, with vpstest.System, options ...vpstest.Option) *victim {
+func newVictim(t *testing.T, kind run.Kind, with vpstest.System, options ...vpstest.Option) *victim {
 	t.Helper()
 	v := &victim{fixture: newFixture(t), kind: kind, with: with, o: quick()}
 	v.s = v.server("web", options...)
@@ -69,7 +69,7 @@ func (v *victim) next() {
 
 // aim chooses where the next attempt leads.
 func (v *victim) aim() error {
-	if v.kind == nixos.KindRollback {
+	if v.kind == run.KindRollback {
 		v.want = v.ends[0]
 		if standingOf(v.s) == v.want {
 			v.want = v.ends[1]
@@ -88,7 +88,7 @@ func (v *victim) aim() error {
 
 // attempt is one run of the command.
 func (v *victim) attempt() error {
-	if v.kind == nixos.KindRollback {
+	if v.kind == run.KindRollback {
 		_, err := v.Rollback(v.t.Context(), "web", RollbackOptions{To: v.to, UpdateOptions: v.o})
 		return err
 	}
@@ -135,7 +135,7 @@ func (v *victim) whole(before standing, err error) error {
 // arrived: the server is wholly what the attempt was to make it.
 func (v *victim) arrived() error {
 	is := standingOf(v.s)
-	if v.kind == nixos.KindRollback && is != v.want {
+	if v.kind == run.KindRollback && is != v.want {
 		return fmt.Errorf("the server is %+v, neither as it was nor %+v", is, v.want)
 	}
 	if is.Tree != v.want.Tree || is.Running != is.Boots || is.Boots != is.Profile || is.Record != is.Tree {

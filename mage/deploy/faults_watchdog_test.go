@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/faults"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 )
@@ -78,7 +78,7 @@ func (c trouble) endure(t *testing.T) {
 		// Enough for a real system, as far as the checks before it see.
 		options = append(options, vpstest.WithDiskSize(48<<20), vpstest.WithFree("/nix/store", 1<<20))
 	}
-	v := newVictim(t, nixos.KindUpdate, vpstest.System{}, options...)
+	v := newVictim(t, run.KindUpdate, vpstest.System{}, options...)
 	story := v.hear(func(string) {})
 	v.o.Confirm, v.o.SwitchTimeout, v.o.Settle = 4*time.Second, 3*time.Second, time.Second
 	v.with = c.system

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
 )
 
 // follower watches one run to its end: it shows the log, confirms the new system
@@ -18,7 +18,7 @@ type follower struct {
 	link    *link
 	id      string
 	line    *term.Line
-	action  nixos.Action
+	action  run.Action
 	confirm time.Duration
 	limit   time.Duration // of the switch
 	settle  time.Duration
@@ -31,9 +31,9 @@ type follower struct {
 
 	seen       int   // status lines read so far, over all connections
 	offset     int64 // bytes of the log read so far
-	last       nixos.Status
+	last       run.Status
 	heard      time.Time // when that came
-	end        *nixos.Status
+	end        *run.Status
 	gone       bool            // the supervisor died
 	life       context.Context // of the whole following; a connection's is shorter
 	confirming chan error      // the verdict of the verification that runs, if one does
@@ -46,8 +46,8 @@ const longest = 24 * time.Hour
 
 // of makes a follower of a run that was begun before, by the deadlines that it was
 // begun with: it keeps those, whatever the flags say now.
-func (f *follower) of(h *nixos.Holder) *follower {
-	g := &follower{link: f.link, id: h.ID, line: f.line, action: nixos.Action(h.Action), confirm: f.confirm, limit: f.limit}
+func (f *follower) of(h *run.Holder) *follower {
+	g := &follower{link: f.link, id: h.ID, line: f.line, action: run.Action(h.Action), confirm: f.confirm, limit: f.limit}
 	if h.SwitchTimeout > 0 { // else it was begun by an older version
 		g.confirm, g.limit = min(h.Confirm, longest), min(h.SwitchTimeout, longest)
 	}
@@ -57,7 +57,7 @@ func (f *follower) of(h *nixos.Holder) *follower {
 
 // begin sends a parcel, starts its run and follows it. An error that is a
 // [*Failure] says that the run did not start; any other leaves it open.
-func (f *follower) begin(ctx context.Context, first *sight, c parcel) (nixos.Status, error) {
+func (f *follower) begin(ctx context.Context, first *sight, c parcel) (run.Status, error) {
 	err := f.link.start(ctx, first, c)
 	if err == nil {
 		f.first = first
@@ -65,16 +65,16 @@ func (f *follower) begin(ctx context.Context, first *sight, c parcel) (nixos.Sta
 	}
 	first.stop()
 	if errors.As(err, new(*Failure)) {
-		return nixos.Status{}, err
+		return run.Status{}, err
 	}
 	if ctx.Err() != nil {
-		return nixos.Status{}, context.Cause(ctx)
+		return run.Status{}, context.Cause(ctx)
 	}
 	if again := f.reconnect(ctx); again != nil {
-		return nixos.Status{}, errors.Join(errUnsure, again, err)
+		return run.Status{}, errors.Join(errUnsure, again, err)
 	}
 	if f.link.forget(ctx, f.id) {
-		return nixos.Status{}, &Failure{Host: f.link.host.Name, Code: CodeUnreachable, Err: err, Now: asItWas, Next: "run it again"}
+		return run.Status{}, &Failure{Host: f.link.host.Name, Code: CodeUnreachable, Err: err, Now: asItWas, Next: "run it again"}
 	}
 	return f.follow(ctx)
 }
@@ -89,7 +89,7 @@ const maxStalls = 6
 var errStalled = errors.New("the server ends every look at the run at once")
 
 // follow returns the run's last status line. Interrupting it leaves the run going.
-func (f *follower) follow(ctx context.Context) (nixos.Status, error) {
+func (f *follower) follow(ctx context.Context) (run.Status, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	f.life = ctx
 	f.overdue = time.NewTimer(f.link.p.bounds.buildWithin())
@@ -149,11 +149,11 @@ func (f *follower) switching() {
 
 // instead follows the run that kept ours out, if that is ours too: the run of a
 // client that was killed may begin after the next one has looked who is there.
-func (f *follower) instead(ctx context.Context, end nixos.Status, err error, ours func(*nixos.Holder) bool) (*follower, nixos.Status, error) {
-	if err != nil || end.Result() != nixos.ResultBusy {
+func (f *follower) instead(ctx context.Context, end run.Status, err error, ours func(*run.Holder) bool) (*follower, run.Status, error) {
+	if err != nil || end.Result() != run.ResultBusy {
 		return f, end, err
 	}
-	facts, asked := f.link.facts(ctx, nixos.FactsQuery{})
+	facts, asked := f.link.facts(ctx, run.FactsQuery{})
 	if asked != nil || facts.Holder == nil || !ours(facts.Holder) {
 		return f, end, err
 	}
@@ -213,11 +213,11 @@ func (f *follower) take(e event, index *int) {
 		f.line.Output(e.log)
 		return
 	}
-	s, err := nixos.ParseStatus(e.status)
+	s, err := run.ParseStatus(e.status)
 	if err != nil || s.Phase == "" {
 		return // a stray line is not worth losing sight of a run
 	}
-	if s.Phase == nixos.PhaseGone {
+	if s.Phase == run.PhaseGone {
 		f.lost(s.Fields["armed"] != "")
 		return
 	}
@@ -230,7 +230,7 @@ func (f *follower) take(e event, index *int) {
 	f.arrived(s)
 }
 
-func (f *follower) arrived(s nixos.Status) {
+func (f *follower) arrived(s run.Status) {
 	if s.End() {
 		f.end = &s
 		f.overdue.Reset(f.link.p.bounds.answerWithin()) // for the rest of the log
@@ -245,7 +245,7 @@ func (f *follower) arrived(s nixos.Status) {
 		text += ": " + s.Message
 	}
 	f.line.Phase(text)
-	if s.Phase == nixos.PhaseConfirming && f.confirming == nil && !f.watchOnly {
+	if s.Phase == run.PhaseConfirming && f.confirming == nil && !f.watchOnly {
 		f.confirming = make(chan error, 1)
 		go func(verdict chan<- error) { verdict <- f.verify(f.life) }(f.confirming)
 	}
@@ -254,7 +254,7 @@ func (f *follower) arrived(s nixos.Status) {
 // armed: the run is past the build, so its own deadlines end it.
 func (f *follower) armed() bool {
 	switch f.last.Phase {
-	case "", nixos.PhaseStaging, nixos.PhaseBuilding, nixos.PhaseBuilt:
+	case "", run.PhaseStaging, run.PhaseBuilding, run.PhaseBuilt:
 		return false
 	}
 	return true
@@ -271,7 +271,7 @@ func (f *follower) lost(armed bool) {
 		return
 	}
 	if f.end == nil {
-		f.end = &nixos.Status{Phase: nixos.PhaseEnd, Message: "the supervisor died before it changed anything",
-			Fields: map[string]string{"result": string(nixos.ResultFailed), "reason": "crash"}}
+		f.end = &run.Status{Phase: run.PhaseEnd, Message: "the supervisor died before it changed anything",
+			Fields: map[string]string{"result": string(run.ResultFailed), "reason": "crash"}}
 	}
 }

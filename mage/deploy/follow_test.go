@@ -19,8 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/dagadbm/vps/mage/config"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -30,20 +30,20 @@ func TestProspectsOfARunOutOfSight(t *testing.T) {
 	heard := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, c := range []struct {
 		phase   string
-		action  nixos.Action
+		action  run.Action
 		confirm time.Duration
 		want    string
 	}{
-		{"", nixos.ActionSwitch, time.Minute, "unless somebody confirms it"},
-		{nixos.PhaseBuilding, nixos.ActionTest, time.Minute, "unless somebody confirms it"},
-		{nixos.PhaseBuilding, nixos.ActionSwitch, 0, "without a watchdog"},
-		{nixos.PhaseBuilding, nixos.ActionBoot, time.Minute, "ends by itself"},
-		{nixos.PhaseSwitching, nixos.ActionSwitch, time.Minute, "rolled back by 03:15:05"},
-		{nixos.PhaseConfirming, nixos.ActionSwitch, time.Minute, "rolled back by 03:15:05"},
-		{nixos.PhaseSwitching, nixos.ActionSwitch, 0, "without a watchdog"},
-		{nixos.PhaseCommitting, nixos.ActionSwitch, time.Minute, "which then stays"},
-		{nixos.PhaseRollingBack, nixos.ActionSwitch, time.Minute, "going back"},
-		{nixos.PhaseRebooting, nixos.ActionSwitch, time.Minute, "going back"},
+		{"", run.ActionSwitch, time.Minute, "unless somebody confirms it"},
+		{run.PhaseBuilding, run.ActionTest, time.Minute, "unless somebody confirms it"},
+		{run.PhaseBuilding, run.ActionSwitch, 0, "without a watchdog"},
+		{run.PhaseBuilding, run.ActionBoot, time.Minute, "ends by itself"},
+		{run.PhaseSwitching, run.ActionSwitch, time.Minute, "rolled back by 03:15:05"},
+		{run.PhaseConfirming, run.ActionSwitch, time.Minute, "rolled back by 03:15:05"},
+		{run.PhaseSwitching, run.ActionSwitch, 0, "without a watchdog"},
+		{run.PhaseCommitting, run.ActionSwitch, time.Minute, "which then stays"},
+		{run.PhaseRollingBack, run.ActionSwitch, time.Minute, "going back"},
+		{run.PhaseRebooting, run.ActionSwitch, time.Minute, "going back"},
 	} {
 		f := &follower{action: c.action, confirm: c.confirm, limit: 10 * time.Minute, heard: heard}
 		f.last.Phase = c.phase

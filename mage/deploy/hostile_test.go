@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/faults"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -277,10 +277,10 @@ func midAttacks(t *testing.T) []midAttack {
 		{"status: an end with a log that never comes", "'follow'", held("1 end result=failed log=99999999999 message=\x1b[1mno\n"), []Code{CodeFailed}, "no"},
 		{"status: switching for ever", "'follow'", held("1 switching\n"), unknown, inTime},
 		{"status: dead, and nothing after it", "'follow'", held("1 gone armed=1\n"), unknown, inTime},
-		{"log: endless", ofLog, inLog(nixos.LogMark+"\n", endless("\x1b[31mbuilding\x1b[0m\r\x9b2J\u202e\n")), []Code{CodeDone}, ""},
-		{"log: endless line", ofLog, inLog(nixos.LogMark+"\n", endless("\x1b]0;owned")), []Code{CodeDone}, ""},
+		{"log: endless", ofLog, inLog(run.LogMark+"\n", endless("\x1b[31mbuilding\x1b[0m\r\x9b2J\u202e\n")), []Code{CodeDone}, ""},
+		{"log: endless line", ofLog, inLog(run.LogMark+"\n", endless("\x1b]0;owned")), []Code{CodeDone}, ""},
 		{"log: endless, and never its mark", ofLog, inLog("", endless("\x1b]0;owned")), []Code{CodeDone}, ""},
-		{"log: another than there is", ofLog, inLog(nixos.LogMark+"\n", held("\x1b[2Jbuilding\a\u202e\n")), []Code{CodeDone}, ""},
+		{"log: another than there is", ofLog, inLog(run.LogMark+"\n", held("\x1b[2Jbuilding\a\u202e\n")), []Code{CodeDone}, ""},
 		{"look at the new system: nothing", "'probe'", silence(t), undone, ""},
 		{"look at the new system: endless", "'probe'", endless("unit=system a.service failed\n"), undone, ""},
 		{"look at the new system: another system", "'probe'", held("current=/nix/store/a\nwanted=\x1b[2J\nprobed=1\n"), undone, ""},
@@ -395,7 +395,7 @@ func TestLogBeforeTheAnswerToTheStart(t *testing.T) {
 			real.Stdin, real.WaitDelay = stdin, time.Second
 			real.Stdout = writerFunc(func(b []byte) (int, error) {
 				if strings.Contains(string(b), "started=1") {
-					_, _ = io.WriteString(stderr, nixos.LogMark+"\nearly\n")
+					_, _ = io.WriteString(stderr, run.LogMark+"\nearly\n")
 					for range 100 {
 						_, _ = io.WriteString(stderr, "and more of it\n")
 					}

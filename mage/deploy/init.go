@@ -9,8 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
 	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/dagadbm/vps/nix"
 )
@@ -120,10 +120,10 @@ func (b *beginning) nix() error {
 
 // secrets makes the key and what is encrypted to it.
 func (b *beginning) secrets(ctx context.Context, o InitOptions) error {
-	flake, err := nixos.ReadFlake(ctx, b.path("nix"), nil)
+	flake, err := facts.ReadFlake(ctx, b.path("nix"), nil)
 	if err != nil {
 		b.ui.Warn("what nix/ declares is not known: %v", err)
-		flake = &nixos.FlakeFacts{}
+		flake = &facts.FlakeFacts{}
 	}
 	console := initConsole{b.ui}
 	_, err = secrets.Init(ctx, b.dir, secrets.InitOptions{

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/secrets"
-	"github.com/dagadbm/vps/mage/tree"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )

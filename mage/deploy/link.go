@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/dagadbm/vps/mage/config"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -101,8 +101,8 @@ func (l *link) prepare(ctx context.Context, commands int) {
 }
 
 // shell says how to become root there.
-func (l *link) shell() nixos.Shell {
-	return nixos.Shell{Sudo: l.host.User != "" && l.host.User != "root"}
+func (l *link) shell() run.Shell {
+	return run.Shell{Sudo: l.host.User != "" && l.host.User != "root"}
 }
 
 // Answers of a server are read to this size: a manifest of some ten thousand
@@ -110,25 +110,25 @@ func (l *link) shell() nixos.Shell {
 const maxAnswer = 16 << 20
 
 // ask runs a short command and gives what it printed.
-func (l *link) ask(ctx context.Context, c nixos.Command) ([]byte, error) {
+func (l *link) ask(ctx context.Context, c run.Command) ([]byte, error) {
 	ctx, cancel := within(ctx, l.p.bounds.answerWithin(), "answer")
 	defer cancel()
 	return l.askLong(ctx, c)
 }
 
 // askLong is ask for a command whose deadline is the context's.
-func (l *link) askLong(ctx context.Context, c nixos.Command) ([]byte, error) {
+func (l *link) askLong(ctx context.Context, c run.Command) ([]byte, error) {
 	return l.client.Output(ctx, c.Line, strings.NewReader(c.Stdin), maxAnswer)
 }
 
-func (l *link) facts(ctx context.Context, q nixos.FactsQuery) (nixos.Facts, error) {
+func (l *link) facts(ctx context.Context, q run.FactsQuery) (run.Facts, error) {
 	out, err := l.ask(ctx, l.shell().Facts(q))
 	return l.parseFacts(out, err)
 }
 
 // factsFirst is facts by a shell that may then start a run. The sight must be
 // stopped, if there is no error.
-func (l *link) factsFirst(ctx context.Context, q nixos.FactsQuery) (*sight, nixos.Facts, error) {
+func (l *link) factsFirst(ctx context.Context, q run.FactsQuery) (*sight, run.Facts, error) {
 	s := l.open(ctx)
 	patient, cancel := within(ctx, l.p.bounds.answerWithin(), "answer")
 	defer cancel()
@@ -140,11 +140,11 @@ func (l *link) factsFirst(ctx context.Context, q nixos.FactsQuery) (*sight, nixo
 	return s, facts, nil
 }
 
-func (l *link) parseFacts(out []byte, err error) (nixos.Facts, error) {
+func (l *link) parseFacts(out []byte, err error) (run.Facts, error) {
 	if err != nil {
-		return nixos.Facts{}, l.askFailure("look at the server", err)
+		return run.Facts{}, l.askFailure("look at the server", err)
 	}
-	facts, err := nixos.ParseFacts(bytes.NewReader(out))
+	facts, err := run.ParseFacts(bytes.NewReader(out))
 	if err != nil {
 		return facts, &Failure{Host: l.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
 	}

@@ -12,8 +12,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dagadbm/vps/mage/nixos"
-	"github.com/dagadbm/vps/mage/tree"
+	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/google/renameio/v2"
 )
 
@@ -23,7 +23,7 @@ const lockName = "flake.lock"
 // input that was not, or is no longer, locked.
 type Move struct {
 	Input    string
-	Old, New nixos.Pin
+	Old, New facts.Pin
 }
 
 // Lock makes or updates nix/flake.lock with Nix in a container, and tells what
@@ -70,7 +70,7 @@ func checkInput(t *tree.Tree, input string) error {
 		return nil
 	}
 	flake, _ := t.File("flake.nix")
-	inputs, err := nixos.FlakeInputs(flake)
+	inputs, err := facts.FlakeInputs(flake)
 	switch {
 	case err != nil && strings.HasPrefix(input, "-"):
 		return fmt.Errorf("-input=%s: that is no input", input)
@@ -86,7 +86,7 @@ func checkOld(old []byte) error {
 	if len(old) == 0 {
 		return nil
 	}
-	if _, err := nixos.ReadLock(old); err != nil {
+	if _, err := facts.ReadLock(old); err != nil {
 		return &Failure{Code: CodeUsage, Err: err, Now: "nix/flake.lock is as it was",
 			Next: "git checkout nix/flake.lock, or remove it to pin everything anew; then mage lock"}
 	}
@@ -119,11 +119,11 @@ func lockArgs(input string) []string {
 
 // movesBetween compares the pins of two locks. No old one is one without pins.
 func movesBetween(old, fresh []byte) ([]Move, error) {
-	is, err := nixos.ReadLock(fresh)
+	is, err := facts.ReadLock(fresh)
 	if err != nil {
 		return nil, fmt.Errorf("nix made a lock that is not understood: %w", err)
 	}
-	was, _ := nixos.ReadLock(old)
+	was, _ := facts.ReadLock(old)
 	var moves []Move
 	for _, pin := range is.Pins() {
 		before, known := was.Pin(pin.Input)

@@ -9,8 +9,8 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/dagadbm/vps/mage/docker"
-	"github.com/dagadbm/vps/mage/tree"
+	"github.com/dagadbm/vps/mage/internal/container"
+	"github.com/dagadbm/vps/mage/internal/tree"
 )
 
 // nixLimit is how long one Nix command may take: downloading nixpkgs over a slow
@@ -18,9 +18,9 @@ import (
 const nixLimit = 20 * time.Minute
 
 // nixOnTree runs Nix commands on a tree, each in a container of its own. It is a
-// [nixos.Evaluator] of the tree at /work.
+// [facts.Evaluator] of the tree at /work.
 type nixOnTree struct {
-	engine  docker.Engine
+	engine  container.Engine
 	image   string
 	network string // "" is the engine's default
 	tree    *tree.Tree
@@ -30,7 +30,7 @@ type nixOnTree struct {
 
 func (p *Project) nix(t *tree.Tree, log io.Writer) *nixOnTree {
 	install := p.Config.Install
-	return &nixOnTree{engine: docker.Engine{Program: install.Engine}, image: install.Image, network: install.Network, tree: t, log: log}
+	return &nixOnTree{engine: container.Engine{Program: install.Engine}, image: install.Image, network: install.Network, tree: t, log: log}
 }
 
 // Eval runs nix eval.
@@ -42,8 +42,8 @@ func (n *nixOnTree) Eval(ctx context.Context, args ...string) ([]byte, error) {
 func (n *nixOnTree) run(ctx context.Context, print string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, nixLimit, fmt.Errorf("nix %s took longer than %v", args[0], nixLimit))
 	defer cancel()
-	command := docker.NixCommand{
-		Job:  docker.Job{Run: "vps-nix-" + newID(time.Now()), Image: n.image, Network: n.network},
+	command := container.NixCommand{
+		Job:  container.Job{Run: "vps-nix-" + newID(time.Now()), Image: n.image, Network: n.network},
 		Args: append(append([]string{}, n.options...), args...), Print: print,
 	}
 	archive, err := command.Archive(containerFiles(n.tree))
@@ -52,7 +52,7 @@ func (n *nixOnTree) run(ctx context.Context, print string, args ...string) ([]by
 	}
 	stdout, stderr := &bounded{max: maxAnswer}, &bounded{max: 1 << 20, last: true}
 	err = n.engine.Run(ctx, command.Spec(archive), stdout, io.MultiWriter(stderr, n.log))
-	var exit *docker.ExitError
+	var exit *container.ExitError
 	switch {
 	case errors.As(err, &exit):
 		return nil, newNixError(args[0], exit.Code, stderr.String(), n.inTree)
@@ -70,10 +70,10 @@ func (n *nixOnTree) inTree(path string) bool {
 }
 
 // containerFiles gives a tree in the form in which containers take it.
-func containerFiles(t *tree.Tree) []docker.File {
-	var files []docker.File
+func containerFiles(t *tree.Tree) []container.File {
+	var files []container.File
 	for _, e := range t.Manifest().Entries() {
-		f := docker.File{Path: e.Path, Mode: 0o644, LinkTarget: e.Target}
+		f := container.File{Path: e.Path, Mode: 0o644, LinkTarget: e.Target}
 		switch e.Type {
 		case tree.TypeExecutable:
 			f.Mode = 0o755

@@ -4,14 +4,14 @@ import (
 	"context"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
-	"github.com/dagadbm/vps/mage/tree"
+	"github.com/dagadbm/vps/mage/internal/tree"
 )
 
 // Generations lists the generations of a host, oldest first.
-func (p *Project) Generations(ctx context.Context, host string) ([]nixos.Generation, error) {
+func (p *Project) Generations(ctx context.Context, host string) ([]run.Generation, error) {
 	h, err := p.host(ctx, host)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func (p *Project) Diff(ctx context.Context, host string) (tree.Difference, error
 		return tree.Difference{}, err
 	}
 	defer l.close()
-	facts, err := l.facts(ctx, nixos.FactsQuery{AgeKey: defaultAgeKey, Manifest: true})
+	facts, err := l.facts(ctx, run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true})
 	if err != nil {
 		return tree.Difference{}, err
 	}
@@ -53,7 +53,7 @@ func (p *Project) Diff(ctx context.Context, host string) (tree.Difference, error
 // HostStatus is what status shows of one host.
 type HostStatus struct {
 	Host  string
-	Facts nixos.Facts
+	Facts run.Facts
 	// Drift says that /etc/nixos is not what the last commit put there.
 	Drift bool
 	Err   error
@@ -115,7 +115,7 @@ func (p *Project) statusOf(ctx context.Context, h config.Host, line *term.Line) 
 		return s
 	}
 	defer l.close()
-	s.Facts, s.Err = l.facts(ctx, nixos.FactsQuery{AgeKey: defaultAgeKey, Manifest: true, Units: true})
+	s.Facts, s.Err = l.facts(ctx, run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true, Units: true})
 	s.Drift = s.Err == nil && s.Facts.Record != nil && digestOf(s.Facts) != s.Facts.Record.Digest
 	return s
 }

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 )
 
 // Result is what became of one host.
@@ -21,15 +21,15 @@ type Result struct {
 }
 
 // success names the good ends.
-var success = map[nixos.Result]string{
-	nixos.ResultCommitted: "updated",
-	nixos.ResultTested:    "active until reboot",
-	nixos.ResultBuilt:     "built",
-	nixos.ResultDry:       "dry run",
+var success = map[run.Result]string{
+	run.ResultCommitted: "updated",
+	run.ResultTested:    "active until reboot",
+	run.ResultBuilt:     "built",
+	run.ResultDry:       "dry run",
 }
 
 // conclude turns the end of a run into the result of a host.
-func (r *Result) conclude(host, command string, end nixos.Status) {
+func (r *Result) conclude(host, command string, end run.Status) {
 	if text, ok := success[end.Result()]; ok {
 		r.Result = text
 		r.Kept = end.Fields["kept"]
@@ -40,19 +40,19 @@ func (r *Result) conclude(host, command string, end nixos.Status) {
 	}
 	f := &Failure{Host: host, Code: CodeFailed, Now: asItWas, Err: errors.New(endText(end))}
 	switch end.Result() {
-	case nixos.ResultFailed:
+	case run.ResultFailed:
 		f.Next = failedHint(host, command, end)
-	case nixos.ResultRolledBack:
+	case run.ResultRolledBack:
 		f.Code = CodeRolledBack
 		f.Now = fmt.Sprintf("the server is back on generation %d and its old /etc/nixos", r.Before)
 		f.Next = "fix what the log shows, then run: " + command
-	case nixos.ResultRebooted:
+	case run.ResultRebooted:
 		f.Code = CodeRolledBack
 		f.Now = fmt.Sprintf("the old system did not come back by itself, so the server boots generation %d", r.Before)
 		f.Next = "mage status " + host
-	case nixos.ResultBusy:
+	case run.ResultBusy:
 		f.Code, f.Next = CodeBusy, "wait for it, or cancel it with: mage rollback "+host
-	case nixos.ResultStale:
+	case run.ResultStale:
 		f.Next = command
 	default:
 		f.Code = CodeUnknown
@@ -62,7 +62,7 @@ func (r *Result) conclude(host, command string, end nixos.Status) {
 	r.Err, r.Result = f, resultWord(f.Code)
 }
 
-func endText(end nixos.Status) string {
+func endText(end run.Status) string {
 	text := end.Message
 	if text == "" {
 		text = "the run ended as " + string(end.Result())
@@ -73,7 +73,7 @@ func endText(end nixos.Status) string {
 	return text
 }
 
-func failedHint(host, command string, end nixos.Status) string {
+func failedHint(host, command string, end run.Status) string {
 	switch {
 	case end.Fields["reason"] == "reboot":
 		return "mage update " + host + " -action=boot, then reboot the server"
@@ -130,9 +130,9 @@ func (r *Result) unsure(f *follower, command string, err error) {
 // prospects says what becomes of a run without us, as far as it was seen.
 func (f *follower) prospects() string {
 	switch phase := f.last.Phase; {
-	case phase == nixos.PhaseCommitting:
+	case phase == run.PhaseCommitting:
 		return "the run goes on: it was committing the new system, which then stays"
-	case phase == nixos.PhaseRollingBack || phase == nixos.PhaseRebooting:
+	case phase == run.PhaseRollingBack || phase == run.PhaseRebooting:
 		return "the run goes on: it was going back to the old system"
 	case !f.action.Activates():
 		return "the run goes on, and ends by itself"

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/secrets"
-	"github.com/dagadbm/vps/mage/tree"
 )
 
 // prepared is all that can be known on the laptop before a host is touched. It
@@ -18,8 +18,8 @@ type prepared struct {
 	history ancestry
 	report  *secrets.Report
 	ids     *secrets.Identities
-	flake   *nixos.FlakeFacts
-	lock    *nixos.Lock
+	flake   *facts.FlakeFacts
+	lock    *facts.Lock
 	warning []string
 }
 
@@ -39,12 +39,12 @@ func (p *Project) prepare(ctx context.Context) (*prepared, error) {
 	if err := p.verifySecrets(ctx, pre); err != nil {
 		return nil, usage(err)
 	}
-	if pre.flake, err = nixos.ReadFlakeFiles(t.File); err != nil {
+	if pre.flake, err = facts.ReadFlakeFiles(t.File); err != nil {
 		pre.warning = append(pre.warning, fmt.Sprintf("nix/ is not in the form that is read here, so secrets and outputs are checked by the server alone: %v", err))
-		pre.flake = &nixos.FlakeFacts{}
+		pre.flake = &facts.FlakeFacts{}
 	}
 	if data, ok := t.File("flake.lock"); ok {
-		if pre.lock, err = nixos.ReadLock(data); err != nil {
+		if pre.lock, err = facts.ReadLock(data); err != nil {
 			return nil, usage(err)
 		}
 	}

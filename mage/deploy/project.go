@@ -8,9 +8,9 @@ import (
 	"os/user"
 	"path/filepath"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/secrets"
 )
@@ -94,7 +94,7 @@ func (p *Project) withPort(ctx context.Context, h config.Host) config.Host {
 	if h.PortDeclared {
 		return h
 	}
-	flake, err := nixos.ReadFlake(ctx, filepath.Join(p.Dir, "nix"), nil)
+	flake, err := facts.ReadFlake(ctx, filepath.Join(p.Dir, "nix"), nil)
 	if err != nil {
 		return h // check tells what is not understood
 	}

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/require"
@@ -155,12 +155,12 @@ func (f *fixture) mustUpdate(host string) Result {
 	return r
 }
 
-func factsOf(t *testing.T, f *fixture, name string) nixos.Facts {
+func factsOf(t *testing.T, f *fixture, name string) run.Facts {
 	t.Helper()
 	l, err := f.connect(t.Context(), f.hosts[name])
 	require.NoError(t, err)
 	defer l.close()
-	facts, err := l.facts(t.Context(), nixos.FactsQuery{AgeKey: defaultAgeKey, Manifest: true, Units: true})
+	facts, err := l.facts(t.Context(), run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true, Units: true})
 	require.NoError(t, err)
 	return facts
 }

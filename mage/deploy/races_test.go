@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/faults"
-	"github.com/dagadbm/vps/mage/tree"
+	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -28,9 +28,9 @@ var errBanned = errors.New("three logins failed; more would get this address ban
 func (f *follower) patience() time.Duration {
 	margin := f.link.p.bounds.rollbackMargin()
 	switch f.last.Phase {
-	case nixos.PhaseSwitching:
+	case run.PhaseSwitching:
 		return f.limit + f.confirm + margin
-	case nixos.PhaseSwitched, nixos.PhaseConfirming, nixos.PhaseCommitting, nixos.PhaseRollingBack, nixos.PhaseRebooting:
+	case run.PhaseSwitched, run.PhaseConfirming, run.PhaseCommitting, run.PhaseRollingBack, run.PhaseRebooting:
 		return f.confirm + f.limit + margin
 	}
 	return max(reconnectBuild, f.limit)

@@ -8,15 +8,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/run"
 )
 
 // systems maps what uname says to our names for it.
 var systems = map[string]string{"x86_64": "x86", "aarch64": "arm"}
 
 // refuseHost finds what makes a host unfit for any run of ours.
-func refuseHost(h config.Host, f nixos.Facts) error {
+func refuseHost(h config.Host, f run.Facts) error {
 	switch {
 	case !f.NixOS:
 		return refused(h.Name, "mage bootstrap "+h.Name+" makes a NixOS of it, and wipes it first",
@@ -27,7 +27,7 @@ func refuseHost(h config.Host, f nixos.Facts) error {
 		return refused(h.Name, "mount it writable, then run this again", "cannot write to %s", strings.Join(f.ReadOnly, ", "))
 	}
 	switch f.TreeKind {
-	case nixos.TreeDir, nixos.TreeMissing:
+	case run.TreeDir, run.TreeMissing:
 	default:
 		return refused(h.Name, "replace it by a plain folder, then run this again",
 			"/etc/nixos is a %s there, which cannot be exchanged in one step", treeKindName(f.TreeKind))
@@ -35,17 +35,17 @@ func refuseHost(h config.Host, f nixos.Facts) error {
 	return refuseArch(h, f)
 }
 
-func treeKindName(k nixos.TreeKind) string {
+func treeKindName(k run.TreeKind) string {
 	switch k {
-	case nixos.TreeSymlink:
+	case run.TreeSymlink:
 		return "symlink"
-	case nixos.TreeMount:
+	case run.TreeMount:
 		return "mount point"
 	}
 	return "file"
 }
 
-func refuseArch(h config.Host, f nixos.Facts) error {
+func refuseArch(h config.Host, f run.Facts) error {
 	system := systems[f.Arch]
 	switch {
 	case system == "":
@@ -58,7 +58,7 @@ func refuseArch(h config.Host, f nixos.Facts) error {
 }
 
 // refuseBusy finds who else holds the server.
-func refuseBusy(h config.Host, f nixos.Facts) error {
+func refuseBusy(h config.Host, f run.Facts) error {
 	switch {
 	case f.Holder != nil:
 		return &Failure{Host: h.Name, Code: CodeBusy, Now: "that run goes on; nothing else was changed",
@@ -72,7 +72,7 @@ func refuseBusy(h config.Host, f nixos.Facts) error {
 	return nil
 }
 
-func holderText(o *nixos.Holder) string {
+func holderText(o *run.Holder) string {
 	text := fmt.Sprintf("%s of tree %s by %s from %s since %s", cmp.Or(o.Action, "a run"), short(o.Digest), o.Who, o.From,
 		o.Since.Local().Format("15:04:05"))
 	if o.Commit != "" {
@@ -90,7 +90,7 @@ const (
 )
 
 // refuseUpdate finds what speaks against sending this tree to this host.
-func (p *Project) refuseUpdate(ctx context.Context, h config.Host, pre *prepared, f nixos.Facts, force bool) error {
+func (p *Project) refuseUpdate(ctx context.Context, h config.Host, pre *prepared, f run.Facts, force bool) error {
 	for _, check := range []func() error{
 		func() error { return refuseSpace(h, pre, f) },
 		func() error { return refuseOutput(h, pre, f) },
@@ -106,7 +106,7 @@ func (p *Project) refuseUpdate(ctx context.Context, h config.Host, pre *prepared
 	return nil
 }
 
-func refuseSpace(h config.Host, pre *prepared, f nixos.Facts) error {
+func refuseSpace(h config.Host, pre *prepared, f run.Facts) error {
 	small := minFreeEtc + 4*pre.tree.Size()
 	for _, s := range []struct {
 		path       string
@@ -125,11 +125,11 @@ func refuseSpace(h config.Host, pre *prepared, f nixos.Facts) error {
 }
 
 // output names the flake output that a host is built from.
-func output(h config.Host, f nixos.Facts) string {
+func output(h config.Host, f run.Facts) string {
 	return cmp.Or(h.Flake, "vps-"+systems[f.Arch])
 }
 
-func refuseOutput(h config.Host, pre *prepared, f nixos.Facts) error {
+func refuseOutput(h config.Host, pre *prepared, f run.Facts) error {
 	want := output(h, f)
 	if len(pre.flake.Outputs) == 0 || slices.Contains(pre.flake.Outputs, want) {
 		return nil
@@ -141,7 +141,7 @@ func refuseOutput(h config.Host, pre *prepared, f nixos.Facts) error {
 
 // refuseKey: a server that cannot decrypt the new secrets would come up without
 // them, the login keys included.
-func refuseKey(h config.Host, pre *prepared, f nixos.Facts) error {
+func refuseKey(h config.Host, pre *prepared, f run.Facts) error {
 	switch {
 	case len(f.AgeKeys) == 0:
 		return refused(h.Name, "mage secrets:rotate puts the present key there",
@@ -154,7 +154,7 @@ func refuseKey(h config.Host, pre *prepared, f nixos.Facts) error {
 }
 
 // refuseCommit keeps one laptop from undoing what another deployed unseen.
-func refuseCommit(ctx context.Context, h config.Host, history *ancestry, f nixos.Facts, force bool) error {
+func refuseCommit(ctx context.Context, h config.Host, history *ancestry, f run.Facts, force bool) error {
 	if f.Record == nil || f.Record.Commit == "" || force {
 		return nil
 	}
@@ -169,7 +169,7 @@ func refuseCommit(ctx context.Context, h config.Host, history *ancestry, f nixos
 
 // refuseOlder: the server upgrades its nixpkgs by itself every night; an older
 // lock would take its security patches away.
-func refuseOlder(h config.Host, pre *prepared, f nixos.Facts, force bool) error {
+func refuseOlder(h config.Host, pre *prepared, f run.Facts, force bool) error {
 	day, rev, ok := f.NixpkgsDate()
 	if !ok || force || pre.lock == nil {
 		return nil

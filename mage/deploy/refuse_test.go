@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
 )
 
 // RollbackOptions are the flags of rollback.
@@ -53,7 +53,7 @@ func (b *rollback) run(ctx context.Context) Result {
 	}
 	defer func() { l.close() }()
 	l.prepare(ctx, 2)
-	s, facts, err := l.factsFirst(ctx, nixos.FactsQuery{AgeKey: defaultAgeKey, Manifest: true})
+	s, facts, err := l.factsFirst(ctx, run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true})
 	if err != nil {
 		r.failed(err)
 		return r
@@ -86,25 +86,25 @@ func (b *rollback) run(ctx context.Context) Result {
 
 // ours: the same person goes back to the same generation, after a lost connection
 // or Ctrl-C. Cancelling that run would undo what is asked for.
-func (b *rollback) ours(h *nixos.Holder) bool {
-	return h != nil && h.Kind == string(nixos.KindRollback) && h.Who == b.p.Who && h.From == b.p.From &&
+func (b *rollback) ours(h *run.Holder) bool {
+	return h != nil && h.Kind == string(run.KindRollback) && h.Who == b.p.Who && h.From == b.p.From &&
 		h.Action == string(b.o.Action) && (b.o.To == 0 || b.o.To == h.Generation)
 }
 
 // cancellable: a run that has switched and is not yet committing.
-func cancellable(h *nixos.Holder) bool {
+func cancellable(h *run.Holder) bool {
 	if h == nil {
 		return false
 	}
 	switch h.Status.Phase {
-	case nixos.PhaseSwitching, nixos.PhaseSwitched, nixos.PhaseConfirming:
+	case run.PhaseSwitching, run.PhaseSwitched, run.PhaseConfirming:
 		return true
 	}
 	return false
 }
 
 // cancel rejects the run that holds the server and waits until it is undone.
-func (b *rollback) cancel(ctx context.Context, l *link, h *nixos.Holder, r *Result) {
+func (b *rollback) cancel(ctx context.Context, l *link, h *run.Holder, r *Result) {
 	b.line.Phase("cancelling run " + h.ID)
 	if _, err := l.ask(ctx, l.shell().Cancel(h.ID)); err != nil {
 		r.failed(l.askFailure("cancel the run "+h.ID, err))
@@ -116,7 +116,7 @@ func (b *rollback) cancel(ctx context.Context, l *link, h *nixos.Holder, r *Resu
 	switch {
 	case err != nil:
 		r.unsure(f, b.command(), err)
-	case end.Result() == nixos.ResultRolledBack || end.Result() == nixos.ResultRebooted:
+	case end.Result() == run.ResultRolledBack || end.Result() == run.ResultRebooted:
 		r.Result = "cancelled"
 	default:
 		r.conclude(b.host.Name, b.command(), end)
@@ -126,10 +126,10 @@ func (b *rollback) cancel(ctx context.Context, l *link, h *nixos.Holder, r *Resu
 func (b *rollback) command() string { return "mage rollback " + b.host.Name }
 
 // back goes back to the chosen generation.
-func (b *rollback) back(ctx context.Context, l *link, s *sight, facts nixos.Facts, r *Result) {
+func (b *rollback) back(ctx context.Context, l *link, s *sight, facts run.Facts, r *Result) {
 	list, err := l.generations(ctx)
 	if err == nil {
-		var g nixos.Generation
+		var g run.Generation
 		if g, err = b.choose(list, facts); err == nil {
 			b.send(ctx, l, s, facts, g, r)
 			return
@@ -140,8 +140,8 @@ func (b *rollback) back(ctx context.Context, l *link, s *sight, facts nixos.Fact
 
 // choose picks the generation, and refuses one whose tree is not known: the next
 // nightly upgrade would build the present tree again and undo the rollback.
-func (b *rollback) choose(list []nixos.Generation, facts nixos.Facts) (nixos.Generation, error) {
-	var chosen *nixos.Generation
+func (b *rollback) choose(list []run.Generation, facts run.Facts) (run.Generation, error) {
+	var chosen *run.Generation
 	for i := range list {
 		g := &list[i]
 		if b.o.To == 0 && g.Number < facts.Generation || b.o.To != 0 && g.Number == b.o.To {
@@ -151,20 +151,20 @@ func (b *rollback) choose(list []nixos.Generation, facts nixos.Facts) (nixos.Gen
 	next := "mage generations " + b.host.Name + " lists them"
 	switch {
 	case chosen == nil && b.o.To == 0:
-		return nixos.Generation{}, refused(b.host.Name, next, "there is no generation before %d", facts.Generation)
+		return run.Generation{}, refused(b.host.Name, next, "there is no generation before %d", facts.Generation)
 	case chosen == nil:
-		return nixos.Generation{}, refused(b.host.Name, next, "there is no generation %d", b.o.To)
+		return run.Generation{}, refused(b.host.Name, next, "there is no generation %d", b.o.To)
 	case !chosen.Tree && !b.o.Force:
-		return nixos.Generation{}, refused(b.host.Name, "choose another with -to=N, or go back with the system alone: -force",
+		return run.Generation{}, refused(b.host.Name, "choose another with -to=N, or go back with the system alone: -force",
 			"the tree that generation %d was built from is not kept, so the next nightly upgrade would undo the rollback", chosen.Number)
 	}
 	return *chosen, nil
 }
 
-func (b *rollback) send(ctx context.Context, l *link, s *sight, facts nixos.Facts, g nixos.Generation, r *Result) {
-	request := nixos.Request{
+func (b *rollback) send(ctx context.Context, l *link, s *sight, facts run.Facts, g run.Generation, r *Result) {
+	request := run.Request{
 		ID:            newID(time.Now()),
-		Kind:          nixos.KindRollback,
+		Kind:          run.KindRollback,
 		Action:        b.o.Action,
 		Generation:    g.Number,
 		Digest:        "none",
@@ -190,7 +190,7 @@ func (b *rollback) follower(l *link, id string) *follower {
 		confirm: b.o.Confirm, limit: b.o.SwitchTimeout, settle: b.o.Settle}
 }
 
-func (b *rollback) conclude(f *follower, end nixos.Status, err error, r *Result) {
+func (b *rollback) conclude(f *follower, end run.Status, err error, r *Result) {
 	if err != nil {
 		f.give(r, b.command(), err)
 		return
@@ -201,12 +201,12 @@ func (b *rollback) conclude(f *follower, end nixos.Status, err error, r *Result)
 	}
 }
 
-func (l *link) generations(ctx context.Context) ([]nixos.Generation, error) {
+func (l *link) generations(ctx context.Context) ([]run.Generation, error) {
 	out, err := l.ask(ctx, l.shell().Generations())
 	if err != nil {
 		return nil, l.askFailure("list the generations", err)
 	}
-	list, err := nixos.ParseGenerations(bytes.NewReader(out))
+	list, err := run.ParseGenerations(bytes.NewReader(out))
 	if err != nil {
 		return nil, &Failure{Host: l.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
 	}

@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/secrets"
 )
 
@@ -24,7 +25,7 @@ type rotateHosts struct {
 // to them.
 func (p *Project) RotateHosts(ctx context.Context, o UpdateOptions) secrets.RotateHosts {
 	r := &rotateHosts{p: p, o: o, ageKey: defaultAgeKey}
-	flake, err := nixos.ReadFlake(ctx, filepath.Join(p.Dir, "nix"), nil)
+	flake, err := facts.ReadFlake(ctx, filepath.Join(p.Dir, "nix"), nil)
 	if err == nil && flake.AgeKeyFile != "" {
 		r.ageKey = flake.AgeKeyFile
 	}
@@ -35,7 +36,7 @@ func (p *Project) RotateHosts(ctx context.Context, o UpdateOptions) secrets.Rota
 // input, and the server compares its hash before it takes the file's place.
 func (r *rotateHosts) PutIdentities(ctx context.Context, host string, keyFile []byte) error {
 	return r.on(ctx, host, func(l *link) error {
-		facts, err := l.facts(ctx, nixos.FactsQuery{AgeKey: r.ageKey})
+		facts, err := l.facts(ctx, run.FactsQuery{AgeKey: r.ageKey})
 		if err == nil {
 			err = errors.Join(refuseHost(l.host, facts), refuseBusy(l.host, facts))
 		}
@@ -46,7 +47,7 @@ func (r *rotateHosts) PutIdentities(ctx context.Context, host string, keyFile []
 		if err != nil {
 			return l.askFailure("write the age keys", err)
 		}
-		if err := nixos.ParsePutKey(out); err != nil {
+		if err := run.ParsePutKey(out); err != nil {
 			return refused(host, "correct that on the server, then run this again", "write the age keys: %w", err)
 		}
 		return nil
@@ -56,7 +57,7 @@ func (r *rotateHosts) PutIdentities(ctx context.Context, host string, keyFile []
 // IdentityHashes asks for the hashes that the server computes of its key file.
 func (r *rotateHosts) IdentityHashes(ctx context.Context, host string) (hashes []string, err error) {
 	err = r.on(ctx, host, func(l *link) error {
-		facts, err := l.facts(ctx, nixos.FactsQuery{AgeKey: r.ageKey})
+		facts, err := l.facts(ctx, run.FactsQuery{AgeKey: r.ageKey})
 		hashes = facts.AgeKeys
 		return err
 	})
@@ -78,7 +79,7 @@ func (r *rotateHosts) OldStillNeeded(ctx context.Context, host, newRecipient str
 		if err != nil {
 			return l.askFailure("look at the generations", err)
 		}
-		uses, err := nixos.ParseKeyUses(bytes.NewReader(out))
+		uses, err := run.ParseKeyUses(bytes.NewReader(out))
 		if err != nil {
 			return &Failure{Host: host, Code: CodeFailed, Err: err, Now: asItWas}
 		}
@@ -92,7 +93,7 @@ func (r *rotateHosts) OldStillNeeded(ctx context.Context, host, newRecipient str
 }
 
 // generationsWithout names the generations that the new key alone does not serve.
-func generationsWithout(uses []nixos.KeyUse, recipient string) []string {
+func generationsWithout(uses []run.KeyUse, recipient string) []string {
 	var names []string
 	for _, u := range uses {
 		switch {

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -18,8 +18,8 @@ import (
 // status lines on its standard output, and the log on its standard error.
 type sight struct {
 	events chan event
-	facts  chan facts  // of the server, if the command is asked for them first
-	answer chan answer // to the start of the run, if the command starts it
+	facts  chan saidFacts // of the server, if the command is asked for them first
+	answer chan answer    // to the start of the run, if the command starts it
 
 	// stop ends the command and waits for all that belongs to it.
 	stop func()
@@ -42,8 +42,8 @@ type answer struct {
 	err     error // it said neither
 }
 
-// facts is what a server said of itself.
-type facts struct {
+// saidFacts is what a server said of itself.
+type saidFacts struct {
 	out []byte
 	err error
 }
@@ -65,7 +65,7 @@ func (l *link) look(ctx context.Context, line string, first ...func(*sight, *buf
 	in, stdin := io.Pipe()
 	out, toOut := io.Pipe()
 	log, toLog := io.Pipe()
-	s := &sight{events: make(chan event), facts: make(chan facts, 1), answer: make(chan answer, 1), stdin: stdin, done: ctx.Done()}
+	s := &sight{events: make(chan event), facts: make(chan saidFacts, 1), answer: make(chan answer, 1), stdin: stdin, done: ctx.Done()}
 	var readers sync.WaitGroup
 	client := l.client
 	readers.Go(func() {
@@ -143,13 +143,13 @@ func (s *sight) readFacts(lines *bufio.Scanner) error {
 	var out bytes.Buffer
 	for lines.Scan() {
 		if out.Len()+len(lines.Bytes()) >= maxAnswer {
-			s.facts <- facts{err: remote.ErrTooMuchOutput}
+			s.facts <- saidFacts{err: remote.ErrTooMuchOutput}
 			return remote.ErrTooMuchOutput
 		}
 		_, _ = out.Write(lines.Bytes())
 		_ = out.WriteByte('\n')
-		if string(lines.Bytes()) == nixos.FactsEnd {
-			s.facts <- facts{out: out.Bytes()}
+		if string(lines.Bytes()) == run.FactsEnd {
+			s.facts <- saidFacts{out: out.Bytes()}
 			return nil
 		}
 	}
@@ -157,13 +157,13 @@ func (s *sight) readFacts(lines *bufio.Scanner) error {
 	if errors.Is(err, bufio.ErrTooLong) {
 		err = remote.ErrTooMuchOutput
 	}
-	s.facts <- facts{out: out.Bytes(), err: err}
+	s.facts <- saidFacts{out: out.Bytes(), err: err}
 	return ended(lines)
 }
 
 func (s *sight) readAnswer(lines *bufio.Scanner) error {
 	for n := 0; n < maxStatus && lines.Scan(); n++ {
-		if answered, refused := nixos.ParseStart(lines.Text()); answered {
+		if answered, refused := run.ParseStart(lines.Text()); answered {
 			s.answer <- answer{refused: refused}
 			return nil
 		}
@@ -202,7 +202,7 @@ func (s *sight) readLog(r io.Reader) error {
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return err
 		}
-		if string(line) == nixos.LogMark+"\n" {
+		if string(line) == run.LogMark+"\n" {
 			break
 		}
 	}

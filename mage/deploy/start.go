@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dagadbm/vps/mage/nixos"
-	"github.com/dagadbm/vps/mage/tree"
+	"github.com/dagadbm/vps/mage/internal/run"
+	"github.com/dagadbm/vps/mage/internal/tree"
 )
 
 // newID names a run: sorted by time, and never the same twice. By the millisecond,
@@ -25,7 +25,7 @@ func newID(now time.Time) string {
 
 // parcel is what a run is made of, before it is one archive.
 type parcel struct {
-	request nixos.Request
+	request run.Request
 	tree    *tree.Tree
 	diff    tree.Difference
 	secrets []string
@@ -39,7 +39,7 @@ func (c parcel) pack() ([]byte, error) {
 	}
 	a := tree.NewArchive()
 	a.Add("request", 0o600, request)
-	a.Add("supervisor.sh", 0o700, nixos.Supervisor())
+	a.Add("supervisor.sh", 0o700, run.Supervisor())
 	a.Add("delete", 0o600, c.deleted())
 	a.Add("secrets", 0o600, lines(c.secrets))
 	if c.tree != nil {
@@ -100,5 +100,5 @@ func (l *link) upload(ctx context.Context, path string, data []byte) error {
 // with false, when the run is there: then it can be followed.
 func (l *link) forget(ctx context.Context, id string) bool {
 	out, err := l.ask(ctx, l.shell().Forget(id))
-	return err == nil && nixos.Forgotten(out)
+	return err == nil && run.Forgotten(out)
 }

@@ -6,15 +6,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
-	"github.com/dagadbm/vps/mage/tree"
+	"github.com/dagadbm/vps/mage/internal/tree"
 )
 
 // UpdateOptions are the flags of update.
 type UpdateOptions struct {
-	Action        nixos.Action
+	Action        run.Action
 	Confirm       time.Duration // how long a switched system waits to be confirmed; 0: no watchdog
 	SwitchTimeout time.Duration // how long the switch itself may take
 	Settle        time.Duration // how long units are watched before confirming
@@ -25,7 +25,7 @@ type UpdateOptions struct {
 // DefaultUpdate are the options of a plain update.
 func DefaultUpdate() UpdateOptions {
 	return UpdateOptions{
-		Action:        nixos.ActionSwitch,
+		Action:        run.ActionSwitch,
 		Confirm:       60 * time.Second,
 		SwitchTimeout: 10 * time.Minute,
 		Settle:        5 * time.Second,
@@ -34,7 +34,7 @@ func DefaultUpdate() UpdateOptions {
 }
 
 func (o UpdateOptions) check() error {
-	if _, err := nixos.ParseAction(string(o.Action)); err != nil {
+	if _, err := run.ParseAction(string(o.Action)); err != nil {
 		return err
 	}
 	switch {
@@ -105,7 +105,7 @@ func (u *update) run(ctx context.Context) Result {
 	}
 	defer func() { l.close() }()
 	l.prepare(ctx, 1)
-	s, facts, err := l.factsFirst(ctx, nixos.FactsQuery{AgeKey: u.pre.ageKeyPath(), Manifest: true})
+	s, facts, err := l.factsFirst(ctx, run.FactsQuery{AgeKey: u.pre.ageKeyPath(), Manifest: true})
 	if err != nil {
 		r.failed(err)
 		return r
@@ -117,7 +117,7 @@ func (u *update) run(ctx context.Context) Result {
 }
 
 // decide compares what the server said with what is to be deployed.
-func (u *update) decide(ctx context.Context, l *link, s *sight, facts nixos.Facts, r *Result) {
+func (u *update) decide(ctx context.Context, l *link, s *sight, facts run.Facts, r *Result) {
 	if err := refuseHost(u.host, facts); err != nil {
 		r.failed(err)
 		return
@@ -146,14 +146,14 @@ func (u *update) decide(ctx context.Context, l *link, s *sight, facts nixos.Fact
 }
 
 // ours: the same person deploys the same tree, after a lost connection or Ctrl-C.
-func (u *update) ours(h *nixos.Holder) bool {
-	return h.Kind == string(nixos.KindUpdate) && h.Digest == u.pre.digest && h.Who == u.p.Who &&
+func (u *update) ours(h *run.Holder) bool {
+	return h.Kind == string(run.KindUpdate) && h.Digest == u.pre.digest && h.Who == u.p.Who &&
 		h.From == u.p.From && h.Action == string(u.o.Action)
 }
 
 // nothingToDo: the tree is there, committed, and the running system is the one
 // built from it, be it by us or by the server's own upgrade.
-func (u *update) nothingToDo(f nixos.Facts) bool {
+func (u *update) nothingToDo(f run.Facts) bool {
 	if f.Record == nil || f.Record.Digest != u.pre.digest || digestOf(f) != u.pre.digest {
 		return false
 	}
@@ -162,16 +162,16 @@ func (u *update) nothingToDo(f nixos.Facts) bool {
 	}
 	committed := f.Profile == f.Record.System || f.Generation > f.Record.Generation
 	switch u.o.Action {
-	case nixos.ActionSwitch:
+	case run.ActionSwitch:
 		return committed && f.Current == f.Profile
-	case nixos.ActionBoot:
+	case run.ActionBoot:
 		return committed
 	}
 	return false
 }
 
 // send ships the difference and follows the run to its end.
-func (u *update) send(ctx context.Context, l *link, s *sight, facts nixos.Facts, r *Result) {
+func (u *update) send(ctx context.Context, l *link, s *sight, facts run.Facts, r *Result) {
 	old, err := manifestOf(facts)
 	if err != nil {
 		r.failed(&Failure{Host: u.host.Name, Code: CodeFailed, Err: err, Now: asItWas})
@@ -190,10 +190,10 @@ func (u *update) send(ctx context.Context, l *link, s *sight, facts nixos.Facts,
 	u.conclude(f, end, err, r)
 }
 
-func (u *update) request(id string, facts nixos.Facts) nixos.Request {
-	return nixos.Request{
+func (u *update) request(id string, facts run.Facts) run.Request {
+	return run.Request{
 		ID:            id,
-		Kind:          nixos.KindUpdate,
+		Kind:          run.KindUpdate,
 		Action:        u.o.Action,
 		Output:        output(u.host, facts),
 		Digest:        u.pre.digest,
@@ -213,7 +213,7 @@ func (u *update) follower(l *link, id string) *follower {
 		confirm: u.o.Confirm, limit: u.o.SwitchTimeout, settle: u.o.Settle}
 }
 
-func (u *update) conclude(f *follower, end nixos.Status, err error, r *Result) {
+func (u *update) conclude(f *follower, end run.Status, err error, r *Result) {
 	command := "mage update " + u.host.Name
 	if err != nil {
 		f.give(r, command, err)
@@ -227,7 +227,7 @@ func (u *update) conclude(f *follower, end nixos.Status, err error, r *Result) {
 
 // manifestOf reads the listing of /etc/nixos. A folder that cannot be listed, or
 // is not there, is replaced as a whole: nothing of it is built upon.
-func manifestOf(f nixos.Facts) (tree.Manifest, error) {
+func manifestOf(f run.Facts) (tree.Manifest, error) {
 	if f.Manifest == "odd\n" || f.Manifest == "missing\n" {
 		return tree.Manifest{}, nil
 	}

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
-	"github.com/dagadbm/vps/mage/tree"
+	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -202,7 +202,7 @@ func TestNothingIsKeptWhereNobodyEdited(t *testing.T) {
 	f.mustUpdate("web")
 	f.behave(vpstest.System{Version: "26.05.5"})
 	o := quick()
-	o.Action = nixos.ActionBoot
+	o.Action = run.ActionBoot
 	r, err := f.update("web", o)
 	require.NoError(t, err)
 	assert.Empty(t, r.Kept)
@@ -463,14 +463,14 @@ func TestUpdateTakesUpARunThatOvertookIt(t *testing.T) {
 func TestActionsGoAsFarAsTheySay(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		action             nixos.Action
+		action             run.Action
 		runs, boots, trees bool // the new ones
 	}{
-		{nixos.ActionBuild, false, false, false},
-		{nixos.ActionDry, false, false, false},
-		{nixos.ActionTest, true, false, false},
-		{nixos.ActionBoot, false, true, true},
-		{nixos.ActionSwitch, true, true, true},
+		{run.ActionBuild, false, false, false},
+		{run.ActionDry, false, false, false},
+		{run.ActionTest, true, false, false},
+		{run.ActionBoot, false, true, true},
+		{run.ActionSwitch, true, true, true},
 	} {
 		t.Run(string(c.action), func(t *testing.T) {
 			t.Parallel()

@@ -7,7 +7,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 )
 
 // Archive is what a client uploads to start a run: the request, the listing of
@@ -19,7 +19,7 @@ type Archive struct {
 	Sent       map[string]string // the part of it that travels; nil means all
 	Delete     []string          // paths of the server's tree that vanish
 	Secrets    []string          // paths that must exist after the switch
-	Supervisor []byte            // instead of [nixos.Supervisor]
+	Supervisor []byte            // instead of [run.Supervisor]
 }
 
 // NewArchive is an update of s to tree, named id, with the deadlines (in seconds)
@@ -55,7 +55,7 @@ func (a Archive) manifest() string {
 func (a Archive) Bytes() ([]byte, error) {
 	supervisor := a.Supervisor
 	if supervisor == nil {
-		supervisor = nixos.Supervisor()
+		supervisor = run.Supervisor()
 	}
 	sent := a.Sent
 	if sent == nil {

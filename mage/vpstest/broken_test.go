@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dagadbm/vps/mage/internal/faults"
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/vpstest"
 )
 
@@ -57,7 +57,7 @@ var promises = []promise{
 
 func (p promise) broken(t *testing.T) []byte {
 	t.Helper()
-	script := nixos.Supervisor()
+	script := run.Supervisor()
 	require.True(t, bytes.Contains(script, []byte(p.old)), "the script no longer has what is to be broken: %s", p.old)
 	return bytes.ReplaceAll(script, []byte(p.old), []byte(p.new))
 }
@@ -71,7 +71,7 @@ func TestFaultsBrokenSupervisor(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			row := faults.Row{Area: "supervisor broken on purpose (survived: a test turns red)", Case: p.name, Injected: 1}
-			assert.True(t, p.kept(t, nixos.Supervisor()), "the script as it is keeps the promise")
+			assert.True(t, p.kept(t, run.Supervisor()), "the script as it is keeps the promise")
 			if assert.False(t, p.kept(t, p.broken(t)), "a broken one goes unnoticed") {
 				row.Survived = 1
 			}

@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/vpstest"
 )
 
@@ -45,8 +45,8 @@ func dial(t *testing.T, s *vpstest.Server) *ssh.Client {
 	return client
 }
 
-// run runs a command to its end.
-func run(t *testing.T, client *ssh.Client, c nixos.Command) string {
+// runCommand runs a command to its end.
+func runCommand(t *testing.T, client *ssh.Client, c run.Command) string {
 	t.Helper()
 	session, err := client.NewSession()
 	require.NoError(t, err)
@@ -55,7 +55,7 @@ func run(t *testing.T, client *ssh.Client, c nixos.Command) string {
 	session.Stdin, session.Stderr = strings.NewReader(c.Stdin), &stderr
 	out, err := session.Output(c.Line)
 	require.NoError(t, err, "stderr: %s", stderr.String())
-	before, _, _ := strings.Cut(stderr.String(), nixos.LogMark+"\n")
+	before, _, _ := strings.Cut(stderr.String(), run.LogMark+"\n")
 	require.Empty(t, strings.TrimSpace(before))
 	return string(out)
 }
@@ -82,9 +82,9 @@ func start(t *testing.T, client *ssh.Client, a vpstest.Archive) string {
 	id := a.Request["id"]
 	upload(t, client, ".vps-upload-"+id, content)
 	hash := sha256.Sum256(content)
-	out := run(t, client, nixos.Shell{}.Start(id, ".vps-upload-"+id, hex.EncodeToString(hash[:])))
+	out := runCommand(t, client, run.Shell{}.Start(id, ".vps-upload-"+id, hex.EncodeToString(hash[:])))
 	first, _, _ := strings.Cut(out, "\n")
-	started, refused := nixos.ParseStart(first)
+	started, refused := run.ParseStart(first)
 	require.True(t, started, out)
 	require.NoError(t, refused)
 	return id
@@ -96,7 +96,7 @@ type follower struct {
 	session *ssh.Session
 	stdin   io.Closer
 	lines   *bufio.Scanner
-	seen    []nixos.Status
+	seen    []run.Status
 }
 
 func follow(t *testing.T, client *ssh.Client, id string) *follower {
@@ -107,21 +107,21 @@ func follow(t *testing.T, client *ssh.Client, id string) *follower {
 	require.NoError(t, err)
 	stdout, err := session.StdoutPipe()
 	require.NoError(t, err)
-	require.NoError(t, session.Start(nixos.Shell{}.Follow(id, 0).Line))
+	require.NoError(t, session.Start(run.Shell{}.Follow(id, 0).Line))
 	return &follower{t: t, session: session, stdin: stdin, lines: bufio.NewScanner(stdout)}
 }
 
 // until reads up to a phase, which must come; also "gone", which is not a phase.
-func (f *follower) until(phase string) nixos.Status {
+func (f *follower) until(phase string) run.Status {
 	f.t.Helper()
 	for f.lines.Scan() {
 		if f.lines.Text() == "gone" {
 			if phase == "gone" {
-				return nixos.Status{Phase: "gone"}
+				return run.Status{Phase: "gone"}
 			}
 			continue
 		}
-		status, err := nixos.ParseStatus(f.lines.Text())
+		status, err := run.ParseStatus(f.lines.Text())
 		require.NoError(f.t, err, f.lines.Text())
 		f.seen = append(f.seen, status)
 		if status.Phase == phase {
@@ -130,7 +130,7 @@ func (f *follower) until(phase string) nixos.Status {
 		require.NotEqual(f.t, "end", status.Phase, "the run ended before %q: %v", phase, f.seen)
 	}
 	require.Failf(f.t, "the status ended", "before %q, after %v", phase, f.seen)
-	return nixos.Status{}
+	return run.Status{}
 }
 
 // ends says whether the run ends like that; "confirming" is not an end, but shows
@@ -138,7 +138,7 @@ func (f *follower) until(phase string) nixos.Status {
 func (f *follower) ends(result string) bool {
 	f.t.Helper()
 	for f.lines.Scan() {
-		status, err := nixos.ParseStatus(f.lines.Text())
+		status, err := run.ParseStatus(f.lines.Text())
 		if err == nil && (status.Phase == "end" || status.Phase == "confirming") {
 			return status.Fields["result"] == result
 		}
@@ -162,7 +162,7 @@ func probe(t *testing.T, client *ssh.Client, id, verdict string) []string {
 	require.NoError(t, err)
 	stdout, err := session.StdoutPipe()
 	require.NoError(t, err)
-	require.NoError(t, session.Start(nixos.Shell{}.Probe(id, 0).Line))
+	require.NoError(t, session.Start(run.Shell{}.Probe(id, 0).Line))
 	var seen []string
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() && lines.Text() != "probed=1" {

@@ -177,7 +177,7 @@ func TestPowerCutLosesWhatWasNotSynced(t *testing.T) {
 	t.Parallel()
 	s := vpstest.Start(t, vpstest.WithPowerCuts())
 	client := dial(t, s)
-	run(t, client, command(`cd "$VPS_ROOT/etc" && echo 1 >a && sync && echo 2 >b && mv a c`))
+	runCommand(t, client, command(`cd "$VPS_ROOT/etc" && echo 1 >a && sync && echo 2 >b && mv a c`))
 	require.NoError(t, s.PowerCut(vpstest.Emptied))
 	assert.Equal(t, "1\n", s.ReadFile("etc/c"))
 	assert.Equal(t, "", s.ReadFile("etc/b"))

@@ -42,7 +42,7 @@ func TestCutAfterBytes(t *testing.T) {
 				assert.Error(t, err)
 			}
 			client := dial(t, s)
-			assert.Equal(t, "alive\n", run(t, client, command("echo alive")))
+			assert.Equal(t, "alive\n", runCommand(t, client, command("echo alive")))
 			seen := s.Connections()
 			require.Len(t, seen, 3)
 			assert.Equal(t, bytes, seen[0].Sent)
@@ -136,7 +136,7 @@ func TestAnswersOfATest(t *testing.T) {
 			return 0, false
 		}}))
 	client := dial(t, s)
-	assert.Equal(t, "real\n", run(t, client, command("echo real")))
+	assert.Equal(t, "real\n", runCommand(t, client, command("echo real")))
 
 	session, err := client.NewSession()
 	require.NoError(t, err)
@@ -233,7 +233,7 @@ func TestMuchDataOverAFarLink(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	upload(t, client, "big", content)
 	assert.True(t, string(content) == s.ReadFile("root/big"), "it arrives whole and in order")
-	assert.True(t, string(content) == run(t, client, command("cat big")), "in the other direction too")
+	assert.True(t, string(content) == runCommand(t, client, command("cat big")), "in the other direction too")
 }
 
 func TestCutFromNowOn(t *testing.T) {

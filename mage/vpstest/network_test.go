@@ -66,7 +66,7 @@ func TestSystemThatDeniesLogins(t *testing.T) {
 	assert.Zero(t, activate(t, s, vpstest.System{SSH: vpstest.SSHDenied}))
 	_, err := dialPort(s, s.Port())
 	assert.ErrorContains(t, err, "unable to authenticate")
-	assert.Equal(t, "still in\n", run(t, client, command("echo still in")))
+	assert.Equal(t, "still in\n", runCommand(t, client, command("echo still in")))
 	back(t, s)
 	dial(t, s)
 }
@@ -81,7 +81,7 @@ func TestSystemThatChangesThePort(t *testing.T) {
 	second, err := dialPort(s, s.SparePort())
 	require.NoError(t, err)
 	defer second.Close()
-	assert.Equal(t, "still in\n", run(t, client, command("echo still in")))
+	assert.Equal(t, "still in\n", runCommand(t, client, command("echo still in")))
 	back(t, s)
 	dial(t, s)
 	_, err = dialPort(s, s.SparePort())
@@ -140,5 +140,5 @@ func TestDiskThatFills(t *testing.T) {
 	_, _, err = output(t, dial(t, s), "echo more >file")
 	assert.Error(t, err)
 	require.NoError(t, s.FreeDisk())
-	run(t, dial(t, s), command("echo more >file"))
+	runCommand(t, dial(t, s), command("echo more >file"))
 }

@@ -7,14 +7,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/vpstest"
 )
 
 func TestTracedProgramsAreSeenAndRun(t *testing.T) {
 	t.Parallel()
 	s := vpstest.Start(t, vpstest.WithTrace("mv", "ln"))
-	run(t, dial(t, s), command("echo 1 >a; mv a b; ln -s b c; sync; cat c >d"))
+	runCommand(t, dial(t, s), command("echo 1 >a; mv a b; ln -s b c; sync; cat c >d"))
 	var seen []string
 	for _, call := range s.Calls() {
 		seen = append(seen, call.String())
@@ -27,9 +27,9 @@ func TestMountsAndFreeSpace(t *testing.T) {
 	t.Parallel()
 	s := vpstest.Start(t, vpstest.WithTree(old()), vpstest.WithMount("/etc/nixos"),
 		vpstest.WithFree("/", 5000), vpstest.WithFree("/boot", 12))
-	facts, err := nixos.ParseFacts(strings.NewReader(run(t, dial(t, s), nixos.Shell{}.Facts(nixos.FactsQuery{}))))
+	facts, err := run.ParseFacts(strings.NewReader(runCommand(t, dial(t, s), run.Shell{}.Facts(run.FactsQuery{}))))
 	require.NoError(t, err)
-	assert.Equal(t, nixos.TreeMount, facts.TreeKind)
+	assert.Equal(t, run.TreeMount, facts.TreeKind)
 	assert.EqualValues(t, 12<<10, facts.FreeBoot)
 	assert.EqualValues(t, 5000<<10, facts.FreeNix)
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/dagadbm/vps/mage/nixos"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/vpstest"
 )
 
-func command(line string) nixos.Command { return nixos.Command{Line: line} }
+func command(line string) run.Command { return run.Command{Line: line} }
 
 // output runs a command that may fail.
 func output(t *testing.T, client *ssh.Client, line string) (stdout, stderr string, err error) {
@@ -39,19 +39,19 @@ func TestFactsOfAServer(t *testing.T) {
 		s := vpstest.Start(t, append(options, vpstest.WithAgeKey("AGE-SECRET-KEY-1\n"), vpstest.WithLingering("openclaw"),
 			vpstest.WithFree("/boot", 777), vpstest.WithArch("aarch64"), vpstest.WithHostname("web"))...)
 		s.SetUnit("openclaw", "gateway.service", "auto-restart")
-		out := run(t, dial(t, s), nixos.Shell{}.Facts(nixos.FactsQuery{
+		out := runCommand(t, dial(t, s), run.Shell{}.Facts(run.FactsQuery{
 			AgeKey: "/var/lib/sops-nix/key.txt", Manifest: true, Units: true}))
-		facts, err := nixos.ParseFacts(strings.NewReader(out))
+		facts, err := run.ParseFacts(strings.NewReader(out))
 		require.NoError(t, err)
 		assert.True(t, facts.NixOS)
-		assert.Equal(t, []any{"aarch64", "web", 0, 1, int64(777 << 10), nixos.TreeDir},
+		assert.Equal(t, []any{"aarch64", "web", 0, 1, int64(777 << 10), run.TreeDir},
 			[]any{facts.Arch, facts.Hostname, facts.UID, facts.Generation, facts.FreeBoot, facts.TreeKind})
 		assert.Equal(t, []string{s.CurrentSystem(), s.BootedSystem(), s.ProfileSystem()},
 			[]string{facts.Current, facts.Booted, facts.Profile})
 		assert.Equal(t, s.Manifest(), facts.Manifest)
 		assert.Len(t, facts.AgeKeys, 1)
 		if facts.Systemd {
-			assert.Equal(t, []nixos.Unit{{Scope: "user:openclaw", Name: "gateway.service", State: "auto-restart"}}, facts.Units)
+			assert.Equal(t, []run.Unit{{Scope: "user:openclaw", Name: "gateway.service", State: "auto-restart"}}, facts.Units)
 			assert.Equal(t, []string{"inactive", "running"}, []string{facts.Upgrade, facts.State})
 		}
 	})
@@ -60,7 +60,7 @@ func TestFactsOfAServer(t *testing.T) {
 func TestOtherLinux(t *testing.T) {
 	t.Parallel()
 	s := vpstest.Start(t, vpstest.WithoutNixOS())
-	facts, err := nixos.ParseFacts(strings.NewReader(run(t, dial(t, s), nixos.Shell{}.Facts(nixos.FactsQuery{}))))
+	facts, err := run.ParseFacts(strings.NewReader(runCommand(t, dial(t, s), run.Shell{}.Facts(run.FactsQuery{}))))
 	require.NoError(t, err)
 	assert.False(t, facts.NixOS)
 	assert.Equal(t, "Debian GNU/Linux 13 (trixie)", facts.OS)
@@ -78,8 +78,8 @@ func TestSudo(t *testing.T) {
 		return client
 	}
 	client := admin(t)
-	assert.Equal(t, "1000\n0\nadmin\nroot\n", run(t, client, command("id -u; sudo -n id -u; whoami; sudo -n whoami")))
-	facts, err := nixos.ParseFacts(strings.NewReader(run(t, client, nixos.Shell{Sudo: true}.Facts(nixos.FactsQuery{}))))
+	assert.Equal(t, "1000\n0\nadmin\nroot\n", runCommand(t, client, command("id -u; sudo -n id -u; whoami; sudo -n whoami")))
+	facts, err := run.ParseFacts(strings.NewReader(runCommand(t, client, run.Shell{Sudo: true}.Facts(run.FactsQuery{}))))
 	require.NoError(t, err)
 	assert.True(t, facts.NixOS)
 
@@ -111,10 +111,10 @@ func TestALoginHasNothingOfThisMachine(t *testing.T) {
 	t.Parallel()
 	s := vpstest.Start(t, vpstest.WithPrograms(map[string]string{"tar": "", "hello": "#!/bin/sh\necho hi\n"}))
 	client := dial(t, s)
-	assert.Equal(t, s.Path("root")+"\n", run(t, client, command("pwd")))
-	names := run(t, client, command(`env | while IFS="=" read -r name _; do echo "$name"; done | sort`))
+	assert.Equal(t, s.Path("root")+"\n", runCommand(t, client, command("pwd")))
+	names := runCommand(t, client, command(`env | while IFS="=" read -r name _; do echo "$name"; done | sort`))
 	assert.Equal(t, "HOME PATH PWD USER VPS_ROOT _", strings.Join(strings.Fields(names+"_"), " "))
-	assert.Equal(t, "hi\n", run(t, client, command("hello")))
+	assert.Equal(t, "hi\n", runCommand(t, client, command("hello")))
 	_, _, err := output(t, client, "tar --version")
 	assert.Error(t, err)
 	_, _, err = output(t, client, "go version")
@@ -153,7 +153,7 @@ func TestCloseEndsEveryProcess(t *testing.T) {
 		client, err := dialPort(s, s.Port())
 		require.NoError(t, err)
 		defer client.Close()
-		pids := run(t, client, command("sleep 1000 >/dev/null 2>&1 & echo $!; setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $!"))
+		pids := runCommand(t, client, command("sleep 1000 >/dev/null 2>&1 & echo $!; setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $!"))
 		base := filepath.Dir(s.Root())
 		require.NoError(t, s.Close())
 		require.NoError(t, s.Close(), "closing twice is fine")
@@ -230,7 +230,7 @@ func TestJumpHost(t *testing.T) {
 	require.NoError(t, err)
 	client := ssh.NewClient(conn, channels, requests)
 	defer client.Close()
-	assert.Equal(t, "behind\n", run(t, client, command("hostname")))
+	assert.Equal(t, "behind\n", runCommand(t, client, command("hostname")))
 }
 
 func TestKeys(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/deploy"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/nixos"
 )
 
 // order is what a client process is told to do, in its environment: one update,
@@ -25,7 +25,7 @@ import (
 type order struct {
 	Hosts    string
 	Parallel int
-	Action   nixos.Action
+	Action   run.Action
 	Heap     bool // report the heap as hosts come to their end, and no story
 }
 
@@ -85,7 +85,7 @@ func (w *world) update(ctx context.Context, o order) (report, error) {
 
 // updateAll updates every host at once and wants that result of each.
 func (w *world) updateAll(ctx context.Context, result string) (report, error) {
-	r, err := w.update(ctx, order{Hosts: "all", Parallel: len(w.hosts), Action: nixos.ActionSwitch})
+	r, err := w.update(ctx, order{Hosts: "all", Parallel: len(w.hosts), Action: run.ActionSwitch})
 	if err != nil {
 		return r, err
 	}

@@ -50,7 +50,7 @@ func main() {
 	if o := os.Getenv(orderVariable); o != "" {
 		err = beClient(o)
 	} else {
-		err = run(os.Args[1:])
+		err = measure(os.Args[1:])
 	}
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -58,7 +58,7 @@ func main() {
 	}
 }
 
-func run(args []string) error {
+func measure(args []string) error {
 	b := &bench{}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := flags.String("only", "", "only sections that match this: "+names())

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dagadbm/vps/mage/docker"
+	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/e2e/fresh"
 	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
@@ -90,7 +90,7 @@ func TestE2EBootstrapByAUserWithSudoShowsNobodyTheKey(t *testing.T) {
 func (r *rented) assertNoKeyToBeSeen() {
 	t := r.t
 	t.Helper()
-	found, err := docker.Engine{Program: r.engine}.FindByLabel(t.Context(), docker.LabelHost, r.name)
+	found, err := container.Engine{Program: r.engine}.FindByLabel(t.Context(), container.LabelHost, r.name)
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 	for place, script := range map[string]string{
@@ -107,7 +107,7 @@ func (r *rented) assertNoKeyToBeSeen() {
 		pattern, seen := filepath.Join(dir, "pattern"), filepath.Join(dir, "seen")
 		require.NoError(t, os.WriteFile(pattern, []byte(r.server.AgeIdentity+"\n"), 0o600))
 		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", "{ "+script+"; } 2>/dev/null >"+seen+"; grep -a -c -F -f "+pattern+" "+seen)
-		cmd.Env = append(os.Environ(), "ENGINE="+r.engine, "NAME="+found[0].Name, "IMAGE="+r.image, "VOLUME="+docker.VolumeName(r.image), "DIR="+r.project.Dir)
+		cmd.Env = append(os.Environ(), "ENGINE="+r.engine, "NAME="+found[0].Name, "IMAGE="+r.image, "VOLUME="+container.VolumeName(r.image), "DIR="+r.project.Dir)
 		lines, _ := cmd.Output() // grep calls nothing found a failure
 		want := "0\n"
 		if place == "the key itself" {

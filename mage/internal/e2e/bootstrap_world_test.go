@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dagadbm/vps/mage/docker"
+	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/e2e"
 	"github.com/dagadbm/vps/mage/internal/e2e/fresh"
 	"github.com/stretchr/testify/assert"
@@ -92,7 +92,7 @@ func (r *rented) otherEngine(engine string) {
 	r.engine, r.network, r.image = engine, "host", "localhost/"+image
 	script := func(script string) {
 		cmd := exec.Command("/bin/sh", "-c", script)
-		cmd.Env = append(os.Environ(), "ENGINE="+engine, "FROM="+image, "IMAGE="+r.image, "VOLUME="+docker.VolumeName(r.image))
+		cmd.Env = append(os.Environ(), "ENGINE="+engine, "FROM="+image, "IMAGE="+r.image, "VOLUME="+container.VolumeName(r.image))
 		out, err := cmd.CombinedOutput()
 		assert.NoError(t, err, "%s", out)
 	}
@@ -261,7 +261,7 @@ func (r *rented) assertNobodyElseGetsIn() {
 	r.t.Helper()
 	out, _ := r.server.Try("grep -rl vps-install- /root /home /run/secrets-for-users /etc/ssh 2>/dev/null")
 	assert.Empty(r.t, out, "a throw-away key is left")
-	found, err := docker.Engine{Program: r.engine}.FindByLabel(r.t.Context(), docker.LabelHost, r.name)
+	found, err := container.Engine{Program: r.engine}.FindByLabel(r.t.Context(), container.LabelHost, r.name)
 	require.NoError(r.t, err)
 	assert.Empty(r.t, found)
 }

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dagadbm/vps/mage/config"
 	"github.com/dagadbm/vps/mage/deploy"
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/e2e"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/stretchr/testify/assert"

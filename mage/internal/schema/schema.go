@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/dagadbm/vps/mage/config"
+	"github.com/dagadbm/vps/mage/internal/config"
 )
 
 // node is a JSON schema.

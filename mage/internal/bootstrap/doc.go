@@ -1,0 +1,2 @@
+// Package bootstrap follows the installer.
+package bootstrap

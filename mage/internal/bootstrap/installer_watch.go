@@ -1,0 +1,192 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// installerTail is how many lines of output a failure shows.
+const installerTail = 20
+
+// InstallerProgress is what there is to show: the phase, since when, and the
+// last line of output, safe for a terminal.
+type InstallerProgress struct {
+	Phase InstallerPhase
+	Since time.Time
+	Line  string
+}
+
+// InstallerWatch says how an installation is watched. The zero value watches
+// with the default deadlines and shows nothing.
+type InstallerWatch struct {
+	Deadlines InstallerDeadlines
+	// Secrets are hidden in all that is logged and shown. A secret of several
+	// lines is hidden line by line.
+	Secrets []string
+	// Log gets the whole output, a time before each line.
+	Log io.Writer
+	// Progress is called for every line and every new phase, by one goroutine
+	// at a time. It must not call the watcher.
+	Progress func(InstallerProgress)
+}
+
+// InstallerWatcher reads the installer's output while it runs. It ends the
+// installation, by cancelling its context, when a phase takes too long or when
+// the installer is in a loop that has no end.
+type InstallerWatcher struct {
+	watch    InstallerWatch
+	redactor redactor
+	cancel   context.CancelCauseFunc
+	out, err *lineSplitter
+
+	mu         sync.Mutex
+	phase      InstallerPhase
+	since      time.Time
+	timer      *time.Timer
+	complaints map[InstallerLoop]int
+	stranger   *InstallerStuckError // in this phase another host key was shown
+	reason     string
+	tail       []string
+	logErr     error
+	finished   bool
+}
+
+// Start begins to watch. The installer must run with the context that is
+// returned, and write to Stdout and Stderr; then call Finish.
+func (w InstallerWatch) Start(ctx context.Context) (context.Context, *InstallerWatcher) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	m := &InstallerWatcher{watch: w, redactor: newRedactor(w.Secrets), cancel: cancel}
+	// Enough that a secret at the cut is whole when it is looked for.
+	keep := installerLineMax + m.redactor.longest
+	m.out = &lineSplitter{keep: keep, each: func(line []byte) { m.read(line, true) }}
+	m.err = &lineSplitter{keep: keep, each: func(line []byte) { m.read(line, false) }}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.enter(InstallerPreparing)
+	return ctx, m
+}
+
+// Stdout takes the installer's standard output, which announces the phases.
+func (m *InstallerWatcher) Stdout() io.Writer { return lockedWriter{&m.mu, m.out} }
+
+// Stderr takes the installer's standard error.
+func (m *InstallerWatcher) Stderr() io.Writer { return lockedWriter{&m.mu, m.err} }
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+// Phase is how far it has come.
+func (m *InstallerWatcher) Phase() InstallerPhase {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.phase
+}
+
+// LogError is why the log is not complete, or nil.
+func (m *InstallerWatcher) LogError() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.logErr
+}
+
+// enter begins a phase: its clock starts now. Callers hold the lock.
+func (m *InstallerWatcher) enter(p InstallerPhase) {
+	m.phase, m.since, m.complaints, m.stranger = p, time.Now(), map[InstallerLoop]int{}, nil
+	if m.timer != nil {
+		m.timer.Stop()
+	}
+	limit := m.watch.Deadlines.of(p)
+	if limit <= 0 {
+		return
+	}
+	m.timer = time.AfterFunc(limit, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.phase == p && !m.finished {
+			m.cancel(&InstallerStuckError{Phase: p, Limit: limit})
+		}
+	})
+}
+
+// read takes one line. Callers hold the lock.
+func (m *InstallerWatcher) read(raw []byte, stdout bool) {
+	line := m.redactor.clean(raw)
+	if line == "" {
+		return
+	}
+	m.log(line)
+	m.tail = append(m.tail, line)
+	m.tail = m.tail[max(0, len(m.tail)-installerTail):]
+	if stdout {
+		if next := m.phase.next(line); next != m.phase {
+			m.enter(next)
+		}
+	} else {
+		m.complain(line)
+	}
+	if m.watch.Progress != nil {
+		m.watch.Progress(InstallerProgress{Phase: m.phase, Since: m.since, Line: line})
+	}
+}
+
+// complain looks in a line of standard error for a reason.
+func (m *InstallerWatcher) complain(line string) {
+	for _, prefix := range []string{"aborted: ", "error: ", "vps: "} {
+		if reason, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok {
+			m.reason = reason
+		}
+	}
+	loop := loopIn(line)
+	if loop == 0 {
+		return
+	}
+	if loop == InstallerOtherHostKey {
+		m.stranger = &InstallerStuckError{Phase: m.phase, Loop: loop, Line: line}
+	}
+	m.complaints[loop]++
+	if limit := m.phase.patience(loop); limit > 0 && m.complaints[loop] >= limit {
+		m.cancel(&InstallerStuckError{Phase: m.phase, Loop: loop, Line: line})
+	}
+}
+
+func (m *InstallerWatcher) log(line string) {
+	if m.watch.Log == nil || m.logErr != nil {
+		return
+	}
+	_, m.logErr = fmt.Fprintf(m.watch.Log, "%s %s\n", time.Now().Format(time.TimeOnly), line)
+}
+
+// Finish ends the watching. err is how the installer ended; the error that is
+// returned, an *InstallerError, says it so that a person can act on it.
+func (m *InstallerWatcher) Finish(ctx context.Context, err error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.out.flush()
+	m.err.flush()
+	m.finished = true
+	if m.timer != nil {
+		m.timer.Stop()
+	}
+	cause := context.Cause(ctx)
+	m.cancel(nil)
+	if err == nil {
+		return nil
+	}
+	if m.stranger != nil && cause == nil { // what failed then says less
+		cause = m.stranger
+	}
+	return newInstallerError(m.phase, err, cause, m.reason, slices.Clone(m.tail))
+}

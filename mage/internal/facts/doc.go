@@ -1,0 +1,2 @@
+// Package facts says what a flake makes of a server.
+package facts

@@ -1,0 +1,88 @@
+package facts
+
+import (
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dagadbm/vps/nix"
+)
+
+// nixPaths are the paths that an expression names.
+func nixPaths(n *nixNode) []string {
+	var paths []string
+	if n.kind == nixPath {
+		paths = append(paths, n.text)
+	}
+	for _, child := range n.children() {
+		paths = append(paths, nixPaths(child)...)
+	}
+	return paths
+}
+
+// All modules are loaded flat: flake.nix names each, and none names another.
+func TestNixModulesImportNoSibling(t *testing.T) {
+	t.Parallel()
+	var modules []string
+	for name, data := range ourFiles(t) {
+		if !strings.HasSuffix(name, ".nix") || name == "flake.nix" {
+			continue
+		}
+		modules = append(modules, "./"+name)
+		root, err := parseNix(name, []byte(data))
+		require.NoError(t, err)
+		for _, path := range nixPaths(root) {
+			assert.Equal(t, "../secrets/secrets.yaml", path, "%s names a file", name)
+		}
+	}
+	root, err := parseNix("flake.nix", []byte(ourFiles(t)["flake.nix"]))
+	require.NoError(t, err)
+	assert.ElementsMatch(t, append(modules, "./flake.nix"), nixPaths(root), "(flake.nix reads its own inputs)")
+}
+
+func TestLockNamesEveryInputAndNothingElse(t *testing.T) {
+	t.Parallel()
+	tree := ourFiles(t)
+	inputs, err := FlakeInputs([]byte(tree["flake.nix"]))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"disko", "home-manager", "nix-openclaw", "nixpkgs", "sops-nix"}, inputs)
+	lock, err := ReadLock([]byte(tree["flake.lock"]))
+	require.NoError(t, err)
+	missing, extra := lock.Differs(inputs)
+	assert.Empty(t, missing)
+	assert.Empty(t, extra)
+	assert.Equal(t, 2, strings.Count(tree["flake.lock"], `"repo": "nixpkgs"`), "one nixpkgs for all, as asked for and as locked")
+	for _, pin := range lock.Pins() {
+		assert.Regexp(t, `^[0-9a-f]{40}$`, pin.Rev, pin.Input)
+		assert.Regexp(t, `^sha256-`, pin.NarHash, pin.Input)
+	}
+}
+
+// nixpkgs and Home Manager of different releases warn, and break in places.
+func TestNixInputsAreOfOneRelease(t *testing.T) {
+	t.Parallel()
+	lock, err := ReadLock([]byte(ourFiles(t)["flake.lock"]))
+	require.NoError(t, err)
+	nixpkgs, ok := lock.Nixpkgs()
+	require.True(t, ok)
+	home, ok := lock.Pin("home-manager")
+	require.True(t, ok)
+	assert.Equal(t, strings.TrimPrefix(nixpkgs.Ref, "nixos-"), strings.TrimPrefix(home.Ref, "release-"))
+}
+
+func TestEmbeddedFilesAreTheFolder(t *testing.T) {
+	t.Parallel()
+	embedded := files{}
+	require.NoError(t, fs.WalkDir(nix.Files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := nix.Files.ReadFile(path)
+		embedded[path] = string(data)
+		return err
+	}))
+	assert.Equal(t, ourFiles(t), embedded)
+}

@@ -1,0 +1,317 @@
+package facts
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Both hosts are evaluated by Nix, as they are deployed, with stand-ins for the
+// inputs; each line below keeps a fault away that locks out, leaks or loses.
+func TestNixConfigurations(t *testing.T) {
+	t.Parallel()
+	hosts := needNix(t).assemble(t, nil).configs(t)
+	require.Len(t, hosts, 2)
+	for name, kernels := range map[string]float64{"vps-x86": 5, "vps-arm": 3} {
+		c := hosts[name]
+		require.NotNil(t, c, name)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			t.Run("ssh", func(t *testing.T) { checkSSH(t, c) })
+			t.Run("firewall", func(t *testing.T) { checkFirewall(t, c) })
+			t.Run("upgrade", func(t *testing.T) { checkUpgrade(t, c, name) })
+			t.Run("secrets", func(t *testing.T) { checkSecrets(t, c) })
+			t.Run("disk", func(t *testing.T) { checkDisk(t, c, kernels) })
+			t.Run("users", func(t *testing.T) { checkUsers(t, c) })
+			t.Run("openclaw", func(t *testing.T) { checkOpenclaw(t, c) })
+			t.Run("recovery", func(t *testing.T) { checkRecovery(t, c) })
+			t.Run("small", func(t *testing.T) { checkSmallServer(t, c) })
+		})
+	}
+}
+
+func checkSSH(t *testing.T, c config) {
+	assert.Equal(t, []any{2222.0}, c.at(t, "services", "openssh", "ports"))
+	assert.Equal(t, map[string]any{
+		"PasswordAuthentication": false, "KbdInteractiveAuthentication": false,
+		"PermitRootLogin": "prohibit-password", "AllowUsers": []any{"root", "openclaw"},
+	}, c.at(t, "services", "openssh", "settings"))
+	assert.Equal(t, []string{"/run/secrets-for-users/ssh-public-key"}, c.strings(t, "services", "openssh", "authorizedKeysFiles"))
+	assert.Equal(t, false, c.at(t, "services", "openssh", "authorizedKeysInHomedir"))
+	assert.Equal(t, []any{map[string]any{"path": "/etc/ssh/ssh_host_ed25519_key", "type": "ed25519"}},
+		c.at(t, "services", "openssh", "hostKeys"), "bootstrap makes and pins this one only")
+}
+
+func checkFirewall(t *testing.T, c config) {
+	assert.Equal(t, true, c.at(t, "networking", "firewall", "enable"))
+	assert.ElementsMatch(t, []any{2222.0, 443.0}, c.at(t, "networking", "firewall", "allowedTCPPorts"))
+	assert.NotContains(t, c.at(t, "networking", "firewall"), "allowedUDPPorts")
+	assert.Equal(t, map[string]any{
+		"enable": true, "maxretry": 5.0, "bantime": "1h",
+		"bantime-increment": map[string]any{"enable": true, "maxtime": "168h"},
+	}, c.at(t, "services", "fail2ban"), "the sshd jail exists by itself and takes sshd's port")
+}
+
+func checkUpgrade(t *testing.T, c config, output string) {
+	assert.Equal(t, map[string]any{
+		"enable": true, "flake": "path:/etc/nixos#" + output, "upgrade": false,
+		"flags": []any{"--override-input", "nixpkgs", "github:NixOS/nixpkgs/nixos-26.05"},
+		"dates": "03:30", "randomizedDelaySec": "30min",
+		"allowReboot": true, "rebootWindow": map[string]any{"lower": "03:00", "upper": "06:00"},
+	}, c.at(t, "system", "autoUpgrade"))
+}
+
+func checkSecrets(t *testing.T, c config) {
+	assert.Equal(t, map[string]any{"keyFile": "/var/lib/sops-nix/key.txt", "sshKeyPaths": []any{}}, c.at(t, "sops", "age"))
+	assert.Equal(t, []any{}, c.at(t, "sops", "gnupg", "sshKeyPaths"))
+	assert.Regexp(t, `/secrets/secrets\.yaml$|-secrets\.yaml$`, c.at(t, "sops", "defaultSopsFile"))
+	for _, want := range ourSecrets {
+		s := config(c.at(t, "sops", "secrets", want.Name).(map[string]any))
+		assert.Equal(t, want.Path, s.at(t, "path"))
+		assert.Equal(t, want.Mode, s.at(t, "mode"))
+		assert.Equal(t, want.NeededForUsers, s.at(t, "neededForUsers"))
+		if owner := s.at(t, "owner"); want.Owner == "root" {
+			assert.Nil(t, owner)
+		} else {
+			assert.Equal(t, want.Owner, owner)
+		}
+	}
+}
+
+func checkDisk(t *testing.T, c config, kernels float64) {
+	disk := config(c.at(t, "disko", "devices", "disk", "main").(map[string]any))
+	assert.Equal(t, "/dev/sda", disk.at(t, "device"))
+	assert.Equal(t, "gpt", disk.at(t, "content", "type"))
+	assert.Equal(t, map[string]any{
+		"boot": map[string]any{"size": "1M", "type": "EF02"},
+		"ESP": map[string]any{"size": "512M", "type": "EF00", "content": map[string]any{
+			"type": "filesystem", "format": "vfat", "mountpoint": "/boot", "mountOptions": []any{"umask=0077"},
+		}},
+		"root": map[string]any{"size": "100%", "content": map[string]any{
+			"type": "filesystem", "format": "ext4", "mountpoint": "/",
+		}},
+	}, disk.at(t, "content", "partitions"))
+	assert.Equal(t, map[string]any{
+		"enable": true, "efiSupport": true, "efiInstallAsRemovable": true,
+		"devices":            []any{"/dev/sda"}, // by disko alone: twice is an error
+		"configurationLimit": kernels,
+	}, c.at(t, "boot", "loader", "grub"))
+	assert.Contains(t, c.strings(t, "boot", "initrd", "availableKernelModules"), "virtio_scsi")
+}
+
+func checkUsers(t *testing.T, c config) {
+	openclaw := c.at(t, "users", "users", "openclaw").(map[string]any)
+	assert.Equal(t, true, openclaw["isNormalUser"])
+	assert.Equal(t, true, openclaw["linger"], "its services start at boot")
+	assert.NotContains(t, openclaw, "extraGroups", "no sudo")
+	assert.NotContains(t, c.at(t, "users"), "mutableUsers", "false trips the lock-out assertion")
+}
+
+func checkOpenclaw(t *testing.T, c config) {
+	home := config(c.at(t, "home-manager", "users", "openclaw").(map[string]any))
+	openclaw := config(home.at(t, "programs", "openclaw").(map[string]any))
+	assert.Equal(t, map[string]any{
+		"mode": "local", "bind": "loopback",
+		"auth": map[string]any{"mode": "token", "token": map[string]any{
+			"source": "file", "provider": "sops", "id": "value",
+		}},
+	}, openclaw.at(t, "config", "gateway"))
+	assert.Equal(t, map[string]any{"source": "file", "path": "/run/secrets/gateway-token", "mode": "singleValue"},
+		openclaw.at(t, "config", "secrets", "providers", "sops"))
+	assert.NotContains(t, openclaw, "environment", "a path in a variable becomes the token when the file is missing")
+	assert.Equal(t, false, openclaw.at(t, "bundledPlugins", "goplaces", "enable"))
+
+	unit := config(home.at(t, "systemd", "user", "services", "openclaw-gateway").(map[string]any))
+	assert.Equal(t, []string{"default.target"}, unit.strings(t, "Install", "WantedBy"))
+	assert.Equal(t, "journal", unit.at(t, "Service", "StandardOutput"))
+	assert.Equal(t, "journal", unit.at(t, "Service", "StandardError"))
+	assert.Equal(t, []string{
+		c.at(t, "sops", "secrets", "gateway-token", "sopsFileHash").(string),
+		home.at(t, "home", "file", ".openclaw/openclaw.json", "source").(string),
+	}, unit.strings(t, "Unit", "X-Restart-Triggers"))
+}
+
+func checkSmallServer(t *testing.T, c config) {
+	assert.Equal(t, true, c.at(t, "zramSwap", "enable"))
+	assert.Equal(t, []any{map[string]any{"device": "/var/lib/swapfile", "size": 4096.0}}, c.at(t, "swapDevices"))
+	assert.Equal(t, 1.0, c.at(t, "nix", "settings", "max-jobs"))
+	assert.Equal(t, []string{"nix-command", "flakes"}, c.strings(t, "nix", "settings", "experimental-features"))
+	assert.Equal(t, "weekly", c.at(t, "nix", "gc", "dates"))
+	assert.Equal(t, "vps", c.at(t, "networking", "hostName"))
+	assert.Equal(t, "UTC", c.at(t, "time", "timeZone"))
+	assert.Equal(t, "26.05", c.at(t, "system", "stateVersion"))
+	assert.NotContains(t, c.at(t, "networking"), "interfaces", "no address without one")
+}
+
+func checkRecovery(t *testing.T, c config) {
+	unit := config(c.at(t, "systemd", "services", "vps-recover").(map[string]any))
+	assert.Equal(t, []string{"multi-user.target"}, unit.strings(t, "wantedBy"))
+	assert.Equal(t, []string{"local-fs.target"}, unit.strings(t, "after"))
+	assert.Equal(t, []string{"nixos-upgrade.service"}, unit.strings(t, "before"))
+	assert.Equal(t, []string{"/var/lib/vps/intent", "/var/lib/vps/supervisor.sh"}, unit.strings(t, "unitConfig", "ConditionPathExists"))
+	assert.Equal(t, "oneshot", unit.at(t, "serviceConfig", "Type"))
+	assert.Equal(t, "/pkgs/bash/bin/sh /var/lib/vps/supervisor.sh recover", unit.at(t, "serviceConfig", "ExecStart"))
+	assert.Equal(t, false, unit.at(t, "restartIfChanged"))
+	for _, program := range []string{"coreutils", "findutils", "util-linux", "gnutar", "gnugrep", "gnused", "systemd", "nix"} {
+		assert.Contains(t, unit.strings(t, "path"), "/pkgs/"+program)
+	}
+	assert.Contains(t, c.strings(t, "systemd", "tmpfiles", "rules"), "d /var/lib/vps 0700 root root -")
+	checkConditions(t, c.strings(t, "systemd", "services", "nixos-upgrade", "serviceConfig", "ExecCondition"))
+}
+
+// checkConditions runs what systemd would run before nixos-upgrade, on a state
+// folder of the test's own.
+func checkConditions(t *testing.T, scripts []string) {
+	require.Len(t, scripts, 2)
+	if _, err := exec.LookPath("flock"); err != nil {
+		t.Skip("needs flock, which macOS does not have")
+	}
+	state := t.TempDir()
+	passes := func() bool {
+		for _, script := range scripts {
+			script = strings.NewReplacer("/var/lib/vps", state, "/pkgs/util-linux/bin/", "", "/pkgs/coreutils/bin/", "").Replace(script)
+			_, body, _ := strings.Cut(script, "\n")
+			if err := exec.Command("sh", "-c", body).Run(); err != nil {
+				var exit *exec.ExitError
+				require.ErrorAs(t, err, &exit)
+				require.Equal(t, 1, exit.ExitCode(), "255 would make the unit fail")
+				return false
+			}
+		}
+		return true
+	}
+	lock, intent := filepath.Join(state, "lock"), filepath.Join(state, "intent")
+
+	assert.True(t, passes(), "no deployment ever ran")
+	assert.NoFileExists(t, lock)
+	require.NoError(t, os.WriteFile(lock, nil, 0o600))
+	assert.True(t, passes(), "the last one has ended")
+
+	holder := exec.Command("flock", lock, "sh", "-c", "echo held; read -r _")
+	stdin, err := holder.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := holder.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, holder.Start())
+	_, err = stdout.Read(make([]byte, 5))
+	require.NoError(t, err)
+	assert.False(t, passes(), "one is running")
+	require.NoError(t, stdin.Close())
+	_ = holder.Wait() // read fails at the end of input
+	assert.True(t, passes(), "it has ended")
+
+	require.NoError(t, os.WriteFile(intent, nil, 0o600))
+	assert.False(t, passes(), "one was interrupted")
+}
+
+// The reader without Nix and Nix itself must say the same of the same files.
+func TestFlakeReaderAgreesWithNix(t *testing.T) {
+	t.Parallel()
+	ours := ourFiles(t)
+	replace := func(file, old, with string) files {
+		require.Contains(t, ours[file], old)
+		return files{file: strings.Replace(ours[file], old, with, 1)}
+	}
+	web := replace("flake.nix", "        # A host of your own", `        web-1 = {
+          system = "aarch64-linux";
+          modules = [
+            { vps.hostName = "web-1"; vps.disk = "/dev/vda"; }
+            ./modules/web.nix
+          ];
+        };
+        # A host of your own`)
+	web["modules/web.nix"] = `{ lib, config, ... }: { vps.sshPort = 22; sops.secrets."web/tls" = { owner = "root"; mode = lib.mkForce "0440"; key = "tls"; }; }`
+	for name, changes := range map[string]files{
+		"as it is":          nil,
+		"another port":      replace("modules/security.nix", "default = 2222;", "default = 2022;"),
+		"a host of its own": web,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nix := needNix(t).assemble(t, changes)
+			evaluated, err := ReadFlake(t.Context(), nix.tree(), nix)
+			require.NoError(t, err)
+			read, err := ReadFlake(t.Context(), filepath.Join(nix.dir, "tree"), nil)
+			require.NoError(t, err)
+			assert.Equal(t, SourceEvaluated, evaluated.Source)
+			read.Source = SourceEvaluated
+			assert.Equal(t, evaluated, read)
+		})
+	}
+}
+
+// One line changes the port of sshd and of the firewall; fail2ban follows sshd.
+func TestNixPortIsOneLine(t *testing.T) {
+	t.Parallel()
+	security := strings.Replace(ourFiles(t)["modules/security.nix"], "default = 2222;", "default = 2022;", 1)
+	nix := needNix(t).assemble(t, files{"modules/security.nix": security})
+	for _, c := range nix.configs(t) {
+		assert.Equal(t, []any{2022.0}, c.at(t, "services", "openssh", "ports"))
+		assert.ElementsMatch(t, []any{2022.0, 443.0}, c.at(t, "networking", "firewall", "allowedTCPPorts"))
+	}
+}
+
+func TestNixStaticIPv6(t *testing.T) {
+	t.Parallel()
+	system := strings.Replace(ourFiles(t)["modules/system.nix"], "default = null;", `default = "2001:db8::1";`, 1)
+	nix := needNix(t).assemble(t, files{"modules/system.nix": system})
+	for _, c := range nix.configs(t) {
+		assert.Equal(t, []any{map[string]any{"address": "2001:db8::1", "prefixLength": 64.0}},
+			c.at(t, "networking", "interfaces", "enp1s0", "ipv6", "addresses"))
+		assert.Equal(t, map[string]any{"address": "fe80::1", "interface": "enp1s0"}, c.at(t, "networking", "defaultGateway6"))
+	}
+}
+
+func TestNixFlakeHasChecksAndFormatter(t *testing.T) {
+	t.Parallel()
+	nix := needNix(t).assemble(t, nil)
+	for output, want := range map[string]string{
+		"checks":    `{"aarch64-linux":["vps-arm"],"x86_64-linux":["vps-x86"]}`,
+		"formatter": `{"aarch64-linux":"/pkgs/nixfmt-tree","x86_64-linux":"/pkgs/nixfmt-tree"}`,
+	} {
+		out, err := nix.Eval(t.Context(), "--json", "--no-write-lock-file", "path:"+nix.tree()+"#"+output,
+			"--apply", `builtins.mapAttrs (_: v: if builtins.isAttrs v then builtins.attrNames v else v)`)
+		require.NoError(t, err)
+		assert.JSONEq(t, want, string(out))
+	}
+}
+
+// Nix itself must find flake.lock complete: it would have to change it otherwise,
+// which it refuses here.
+func TestNixAcceptsTheLock(t *testing.T) {
+	t.Parallel()
+	nix := needNix(t).assemble(t, nil)
+	argv := append([]string{"nix"}, nixOptions...)
+	out, err := nix.run(t.Context(), append(argv, "flake", "metadata", "--json", "--no-update-lock-file", "path:"+nix.tree()))
+	require.NoError(t, err)
+	var metadata struct {
+		Locks json.RawMessage `json:"locks"`
+	}
+	require.NoError(t, json.Unmarshal(out, &metadata))
+	assert.JSONEq(t, ourFiles(t)["flake.lock"], string(metadata.Locks))
+}
+
+func TestNixFilesParse(t *testing.T) {
+	t.Parallel()
+	nix := needNix(t).assemble(t, nil)
+	argv := []string{"nix-instantiate", "--parse"}
+	for _, dir := range []string{"tree", "inputs"} {
+		err := filepath.WalkDir(filepath.Join(nix.dir, dir), func(path string, _ os.DirEntry, err error) error {
+			if filepath.Ext(path) == ".nix" {
+				rel, _ := filepath.Rel(nix.dir, path)
+				argv = append(argv, nix.at+"/"+filepath.ToSlash(rel))
+			}
+			return err
+		})
+		require.NoError(t, err)
+	}
+	require.Greater(t, len(argv), 10)
+	_, err := nix.run(t.Context(), argv)
+	require.NoError(t, err)
+}

@@ -1,0 +1,121 @@
+package run
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const secretLine = "AGE-SECRET-KEY-1TESTTESTTEST\n"
+
+// runPutKey carries the command out below a folder of the test's own.
+func runPutKey(t *testing.T, root, path, sent string) error {
+	t.Helper()
+	c := Shell{}.PutKey(path, []byte(secretLine))
+	require.NotContains(t, c.Line, strings.TrimSpace(secretLine), "the key is no argument")
+	cmd := exec.Command("/bin/sh", "-c", c.Line)
+	cmd.Env = append(os.Environ(), "VPS_ROOT="+root)
+	cmd.Stdin = strings.NewReader(sent)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return ParsePutKey(out)
+}
+
+func needSHA256(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("sha256sum"); err != nil {
+		t.Skip("needs sha256sum, which macOS does not have")
+	}
+}
+
+func TestPutKeyReplacesTheFileWhole(t *testing.T) {
+	t.Parallel()
+	needSHA256(t)
+	root := t.TempDir()
+	file := filepath.Join(root, "var/lib/sops-nix/key.txt")
+	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	require.NoError(t, os.WriteFile(file, []byte("old\n"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Dir(file)+"/.vps-key-1", []byte("of a run that was killed"), 0o600))
+
+	require.NoError(t, runPutKey(t, root, "/var/lib/sops-nix/key.txt", secretLine))
+
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, secretLine, string(text))
+	for path, mode := range map[string]os.FileMode{file: 0o600, filepath.Dir(file): 0o700} {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		assert.Equal(t, mode, info.Mode().Perm(), path)
+	}
+	list, err := os.ReadDir(filepath.Dir(file))
+	require.NoError(t, err)
+	assert.Len(t, list, 1, "nothing else holds the key")
+}
+
+func TestPutKeyKeepsTheOldFile(t *testing.T) {
+	t.Parallel()
+	needSHA256(t)
+	root := t.TempDir()
+	file := filepath.Join(root, "keys/key.txt")
+	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	require.NoError(t, os.WriteFile(file, []byte("old\n"), 0o600))
+
+	for _, sent := range []string{"", secretLine[:10], secretLine + "x"} {
+		require.ErrorContains(t, runPutKey(t, root, "/keys/key.txt", sent), "did not arrive whole")
+	}
+	require.NoError(t, os.Symlink("key.txt", filepath.Join(root, "keys/link")))
+	require.ErrorContains(t, runPutKey(t, root, "/keys/link", secretLine), "not a plain file")
+
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, "old\n", string(text))
+	info, err := os.Stat(filepath.Dir(file))
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o755), info.Mode().Perm(), "a folder of another purpose keeps its mode")
+	list, err := os.ReadDir(filepath.Dir(file))
+	require.NoError(t, err)
+	assert.Len(t, list, 2, "the key and the link, and no rest of the new key")
+}
+
+func TestPutKeyBecomesRootBySudo(t *testing.T) {
+	t.Parallel()
+	assert.True(t, strings.HasPrefix(Shell{Sudo: true}.PutKey("/k", nil).Line, "sudo -n /bin/sh -c "))
+}
+
+func TestParsePutKeyRefusesSilence(t *testing.T) {
+	t.Parallel()
+	require.Error(t, ParsePutKey(nil))
+	require.Error(t, ParsePutKey([]byte("Welcome!\n")))
+	require.NoError(t, ParsePutKey([]byte("Welcome!\nput=1\n")))
+}
+
+func TestParseKeyUses(t *testing.T) {
+	t.Parallel()
+	uses, err := ParseKeyUses(strings.NewReader("generation=10\ntree=1\nrecipient=age1new\nrecipient=age1old\ngeneration=2\nend\n"))
+	require.NoError(t, err)
+	assert.Equal(t, []KeyUse{
+		{Generation: 2},
+		{Generation: 10, Known: true, Recipients: []string{"age1new", "age1old"}},
+	}, uses)
+	assert.False(t, uses[0].Readable("age1new"), "what is not known may need the old key")
+	assert.True(t, uses[1].Readable("age1new"))
+	assert.False(t, uses[1].Readable("age1other"))
+}
+
+func FuzzParseKeyUses(f *testing.F) {
+	for _, seed := range []string{"", "end\n", "generation=1\ntree=1\nrecipient=age1x\nend\n", "generation=-1\nend\n", "recipient=x\nend\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		uses, err := ParseKeyUses(strings.NewReader(text))
+		if err != nil {
+			assert.Empty(t, uses)
+		}
+		assert.LessOrEqual(t, len(uses), maxList)
+	})
+}
