@@ -158,8 +158,12 @@ generation() {
 # existing PATH sets $existing to it, or to the first of its parents that exists.
 existing() {
     existing=$1
-    until [ -e "$existing" ]; do existing=${existing%/*}; done
-    existing=${existing:-/}
+    until [ -e "$existing" ]; do
+        case $existing in
+        /*/*) existing=${existing%/*} ;;
+        *) existing=/ ;;
+        esac
+    done
 }
 
 # free PATH... sets $free to the kilobytes that are free where each would live, or to
