@@ -1,13 +1,16 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // library runs a line of shell after lib.sh, as if ROOT were the folder root.
@@ -39,4 +42,27 @@ func TestExistingEndsAtTheRoot(t *testing.T) {
 		assert.NoError(t, err, path)
 		assert.Equal(t, want, out, path)
 	}
+}
+
+// A part that is embedded but not listed would be missing on the server, and a
+// part that grows is about more than one thing.
+func TestSupervisorIsMadeOfAllItsParts(t *testing.T) {
+	t.Parallel()
+	entries, err := supervisorFiles.ReadDir("scripts/supervisor")
+	require.NoError(t, err)
+	var names []string
+	for _, entry := range entries {
+		names = append(names, strings.TrimSuffix(entry.Name(), ".sh"))
+	}
+	assert.ElementsMatch(t, supervisorParts, names)
+	for _, part := range supervisorParts {
+		text, err := supervisorFiles.ReadFile("scripts/supervisor/" + part + ".sh")
+		require.NoError(t, err)
+		assert.Less(t, bytes.Count(text, []byte("\n")), 250, part)
+		assert.Contains(t, string(Supervisor()), string(text))
+	}
+	check := exec.CommandContext(t.Context(), "/bin/sh", "-n")
+	check.Stdin = bytes.NewReader(Supervisor())
+	out, err := check.CombinedOutput()
+	assert.NoError(t, err, "%s", out)
 }

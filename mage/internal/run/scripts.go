@@ -1,7 +1,7 @@
 package run
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"strings"
 	"time"
@@ -10,8 +10,12 @@ import (
 //go:embed scripts/lib.sh
 var libScript string
 
-//go:embed scripts/supervisor.sh
-var supervisorScript string
+// supervisorParts are the parts of the supervisor, in the order in which a shell
+// reads them: each is about one thing, and the last one calls them.
+var supervisorParts = []string{"run", "stage", "activate", "commit", "recover", "follow"}
+
+//go:embed scripts/supervisor/*.sh
+var supervisorFiles embed.FS
 
 //go:embed scripts/facts.sh
 var factsScript string
@@ -28,7 +32,15 @@ var generationsScript string
 // Supervisor returns the script that performs and guards a run on a server,
 // byte for byte as it is sent along with each run.
 func Supervisor() []byte {
-	return []byte("#!/bin/sh\n" + libScript + "\n" + supervisorScript)
+	script := []byte("#!/bin/sh\n" + libScript)
+	for _, part := range supervisorParts {
+		text, err := supervisorFiles.ReadFile("scripts/supervisor/" + part + ".sh")
+		if err != nil {
+			panic(err) // it is embedded
+		}
+		script = append(append(script, '\n'), text...)
+	}
+	return script
 }
 
 // Command is one command for a server: a line for its login shell, and what the
