@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // Info tells what happens.
@@ -70,6 +72,9 @@ func split(err error) []error {
 }
 
 func hintOf(err error) string {
+	if n, ok := err.(interface{ NextStep() next.Step }); ok {
+		return n.NextStep().String()
+	}
 	if h, ok := err.(interface{ Hint() string }); ok {
 		return h.Hint()
 	}
