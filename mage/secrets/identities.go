@@ -3,14 +3,19 @@ package secrets
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
 	"filippo.io/age"
+	"filippo.io/age/armor"
 )
 
 // identity is one private key and the line that it was read from.
@@ -139,3 +144,163 @@ func (ids *Identities) String() string {
 
 // GoString keeps keys out of logs too.
 func (ids *Identities) GoString() string { return ids.String() }
+
+// keyFileLimit is generous: a post-quantum identity is 2 kB long.
+const keyFileLimit = 1 << 20
+
+// AskPassphrase asks a person for the passphrase of the key file named.
+type AskPassphrase func(ctx context.Context, file string) (string, error)
+
+// Sources say where age keys are looked for.
+type Sources struct {
+	Dir    string                   // the project
+	Getenv func(name string) string // os.Getenv
+	Ask    AskPassphrase            // nil: a protected key is an error
+}
+
+// LoadIdentities finds the age keys of the project in dir: secrets/age-key.txt,
+// else the file that SOPS_AGE_KEY_FILE names, else SOPS_AGE_KEY itself, else the
+// public example key. A key file must be readable by its owner only. The error
+// wraps [ErrNoKey] where there is none.
+func LoadIdentities(ctx context.Context, dir string, ask AskPassphrase) (*Identities, error) {
+	return Sources{Dir: dir, Getenv: os.Getenv, Ask: ask}.Load(ctx)
+}
+
+// Load finds the age keys, as [LoadIdentities] does.
+func (s Sources) Load(ctx context.Context) (*Identities, error) {
+	project := Project{s.Dir}
+	ids, err := s.fromFile(ctx, project.KeyFile(), true)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return ids, err
+	}
+	if file := s.Getenv("SOPS_AGE_KEY_FILE"); file != "" {
+		return s.fromFile(ctx, file, true)
+	}
+	if key := s.Getenv("SOPS_AGE_KEY"); key != "" {
+		return fromEnvironment(key)
+	}
+	ids, err = s.fromFile(ctx, project.ExampleKeyFile(), false)
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && !ids.IsExample()) {
+		return nil, fail(ErrNoKey, "Run `mage secrets:init` for a new key, or put yours into secrets/age-key.txt or SOPS_AGE_KEY_FILE.",
+			"looking for an age key in %q, SOPS_AGE_KEY_FILE and SOPS_AGE_KEY", project.KeyFile())
+	}
+	return ids, err
+}
+
+func fromEnvironment(value string) (*Identities, error) {
+	ids, err := ParseIdentities([]byte(strings.Join(strings.Fields(value), "\n")))
+	if err != nil {
+		return nil, fail(err, "Put one age identity, or several with spaces between, into SOPS_AGE_KEY.", "reading SOPS_AGE_KEY")
+	}
+	ids.source = "SOPS_AGE_KEY"
+	return ids, nil
+}
+
+func (s Sources) fromFile(ctx context.Context, path string, private bool) (*Identities, error) {
+	data, err := readKeyFile(path, private)
+	if err != nil {
+		return nil, err
+	}
+	data, passphrase, err := s.unlock(ctx, path, data)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := ParseIdentities(data)
+	if err != nil {
+		return nil, fail(err, "Restore the file from your backup.", "reading the age key %q", path)
+	}
+	ids.source, ids.passphrase = path, passphrase
+	return ids, nil
+}
+
+func readKeyFile(path string, private bool) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fail(err, "Check that the file exists and that you may read it.", "opening the age key")
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("reading the age key: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fail(nil, "Put the key into a regular file.", "the age key %q is not a regular file", path)
+	}
+	if private && info.Mode().Perm()&0o077 != 0 {
+		return nil, fail(nil, fmt.Sprintf("Run `chmod 600 %s`; if others use this machine, run `mage secrets:rotate` too.", path),
+			"the age key %q has mode %#o: others can read it", path, info.Mode().Perm())
+	}
+	data, err := io.ReadAll(io.LimitReader(file, keyFileLimit+1))
+	if err == nil && len(data) > keyFileLimit {
+		err = errors.New("larger than any age key")
+	}
+	if err != nil {
+		return nil, fail(err, "Restore the file from your backup.", "reading the age key %q", path)
+	}
+	return data, nil
+}
+
+// unlock decrypts a key file that is itself encrypted with a passphrase.
+func (s Sources) unlock(ctx context.Context, path string, data []byte) (plain []byte, passphrase string, err error) {
+	var source io.Reader = bytes.NewReader(data)
+	switch {
+	case bytes.HasPrefix(bytes.TrimSpace(data), []byte(armor.Header)):
+		source = armor.NewReader(source)
+	case !bytes.HasPrefix(data, []byte("age-encryption.org/")):
+		return data, "", nil
+	}
+	if s.Ask == nil {
+		return nil, "", fail(ErrNoKey, "Run the command in a terminal.", "the age key %q is protected by a passphrase, and nobody can be asked", path)
+	}
+	passphrase, err = s.Ask(ctx, path)
+	if err != nil {
+		return nil, "", fmt.Errorf("asking for the passphrase of %q: %w", path, err)
+	}
+	plain, err = decryptScrypt(source, passphrase)
+	if err != nil {
+		return nil, "", fail(err, "Run the command again with the right passphrase.", "unlocking the age key %q", path)
+	}
+	return plain, passphrase, nil
+}
+
+func decryptScrypt(source io.Reader, passphrase string) ([]byte, error) {
+	scrypt, err := age.NewScryptIdentity(passphrase)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := age.Decrypt(source, scrypt)
+	var mismatch *age.NoIdentityMatchError
+	if errors.As(err, &mismatch) {
+		return nil, errors.New("wrong passphrase, or not protected by a passphrase")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(plain, keyFileLimit))
+}
+
+// scryptWork is age's own choice: about a second for each guess.
+const scryptWork = 18
+
+// encryptScrypt is what decryptScrypt undoes: armoured, readable by the age
+// program. A guess at the passphrase takes 2^work steps.
+func encryptScrypt(plain []byte, passphrase string, work int) ([]byte, error) {
+	scrypt, err := age.NewScryptRecipient(passphrase)
+	if err != nil {
+		return nil, err
+	}
+	scrypt.SetWorkFactor(work)
+	var out bytes.Buffer
+	armoured := armor.NewWriter(&out)
+	target, err := age.Encrypt(armoured, scrypt)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := target.Write(plain); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(target.Close(), armoured.Close()); err != nil {
+		return nil, err
+	}
+	return append(out.Bytes(), '\n'), nil
+}

@@ -2,10 +2,13 @@ package secrets
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,4 +139,116 @@ func createFile(path string, data []byte) error {
 func fileExists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
+}
+
+// rules makes .sops.yaml name our recipient.
+func (b *beginning) rules(ctx context.Context) error {
+	recipient := b.ids.Recipients()[0]
+	loaded, err := loadRules(b.project)
+	if errors.Is(err, ErrMissing) {
+		return b.writeRules(ctx, nil, newRules+recipient+"\n", "made .sops.yaml for "+short(recipient))
+	}
+	if err != nil {
+		return err
+	}
+	named := bare(loaded.creation.KeyGroups)
+	switch {
+	case b.ids.Only(named).Len() > 0 && !slices.Contains(named, ExampleRecipient):
+		return nil
+	case slices.Contains(named, ExampleRecipient):
+		return b.replaceExample(ctx, recipient, b.ids.Only(named).Len() > 0)
+	}
+	return fail(ErrWrongKey, "Send the recipient to one of them, who adds it to .sops.yaml, runs `mage secrets:init` and commits.",
+		".sops.yaml names others only; your recipient is %s", recipient)
+}
+
+func (b *beginning) replaceExample(ctx context.Context, recipient string, ours bool) error {
+	old, err := os.ReadFile(b.project.RulesFile())
+	if err != nil {
+		return fail(err, "Check the file's owner and mode.", "reading .sops.yaml")
+	}
+	var text string
+	if ours {
+		text, err = removeRecipient(string(old), ExampleRecipient)
+	} else {
+		text, err = replaceRecipient(string(old), ExampleRecipient, recipient)
+	}
+	if err != nil {
+		return fail(err, fmt.Sprintf("Put %s in the place of %s by hand, then run `mage secrets:init` again.", recipient, ExampleRecipient), "changing .sops.yaml")
+	}
+	return b.writeRules(ctx, old, text, "put your recipient into .sops.yaml, in the place of the public example: "+short(recipient))
+}
+
+func (b *beginning) writeRules(ctx context.Context, old []byte, text, done string) error {
+	if err := replaceFile(ctx, b.project.RulesFile(), old, []byte(text), 0o644); err != nil {
+		return fail(err, "Run `mage secrets:init` again.", "writing .sops.yaml")
+	}
+	b.did("%s", done)
+	return nil
+}
+
+// fill adds the declared names that are not there.
+func (b *beginning) fill(ctx context.Context, f *file) error {
+	for _, declared := range b.Declared {
+		path := declared.path()
+		if value, err := lookup(first(f.tree.Branches), path); err == nil && value != nil {
+			continue
+		}
+		value, err := b.value(ctx, formatName(path))
+		if err != nil {
+			return err
+		}
+		if value == "" {
+			b.Console.Say("%s is declared and not set: `mage secrets:set %s`", formatName(path), formatName(path))
+			continue
+		}
+		if err := f.set(path, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// value makes or asks for a value; empty means later.
+func (b *beginning) value(ctx context.Context, name string) (string, error) {
+	switch {
+	case name == tokenName:
+		token := make([]byte, tokenSize)
+		_, _ = rand.Read(token) // crypto/rand never fails
+		b.Console.Say("made a random %s", name)
+		return hex.EncodeToString(token), nil
+	case name == sshKeyName:
+		return b.sshKey(ctx)
+	case !b.Console.Interactive():
+		return "", nil
+	}
+	value, err := b.Console.AskHidden(ctx, fmt.Sprintf("Value of %s (Enter: later): ", name))
+	if err != nil || value == "" {
+		return "", err
+	}
+	return value, checkValue(value)
+}
+
+// The example lets a fresh clone work at once. Everybody knows its key, and
+// the private half of its SSH key was thrown away.
+const (
+	// ExampleRecipient is the public half of testdata/age-key.txt.
+	ExampleRecipient = "age1huv67dlkmr9xuhpp0nqe3aldfj8gluu0cevtnrqtvgpx77zzea0qrqjxfd"
+
+	exampleSSHPublicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILaJ7LdR63HifsHNKm2J/Z32q7AfmQLJ0Ep+s6ogXgVl"
+)
+
+const makeOwnKey = "Run `mage secrets:init`: it makes a key of your own and re-encrypts."
+
+// RefuseExample is what every command that deploys asks first: it returns an
+// error that wraps [ErrExampleKey] if the public example key is among ids, or
+// among those that the file of report is encrypted to. Either may be nil.
+func RefuseExample(ids *Identities, report *Report) error {
+	if ids != nil && ids.IsExample() {
+		return fail(ErrExampleKey, makeOwnKey, "refusing to deploy with the age key of %s", ids.Source())
+	}
+	if report != nil && report.Example() {
+		return fail(ErrExampleKey, makeOwnKey, "refusing to deploy secrets that the example key decrypts")
+	}
+	return nil
 }

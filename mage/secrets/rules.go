@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/config"
@@ -122,4 +123,143 @@ func bare(groups []sops.KeyGroup) []string {
 		out = append(out, recipients(groups[i:i+1])...)
 	}
 	return out
+}
+
+const newRules = `# Who can decrypt secrets/secrets.yaml. sops and ` + "`mage secrets:…`" + ` read this file.
+#
+# To let somebody in, add their age recipient (the public key, age1…) to the
+# list, then run ` + "`mage secrets:init`" + `. To lock somebody out, remove it, run
+# ` + "`mage secrets:init`" + `, and change the values: they stay readable in git's
+# history. To replace your own key on all servers: ` + "`mage secrets:rotate`" + `.
+creation_rules:
+  - path_regex: ^secrets/secrets\.yaml$
+    age:
+      - `
+
+// replaceRecipient, addRecipient and removeRecipient change the text of a
+// .sops.yaml and nothing else in it: no comment, order or indentation. Each
+// returns an error if sops would not understand the result as meant.
+
+func replaceRecipient(text, old, recipient string) (string, error) {
+	out := eachBody(text, func(body, comment string) []string {
+		return []string{strings.ReplaceAll(body, old, recipient) + comment}
+	})
+	return checkRecipients(text, out, func(group []string) []string {
+		return append(without(group, old), onlyIf(slices.Contains(group, old), recipient)...)
+	})
+}
+
+func addRecipient(text, beside, recipient string) (string, error) {
+	item := listItem(beside)
+	out := eachBody(text, func(body, comment string) []string {
+		if item.MatchString(strings.TrimRight(body, " ")) {
+			return []string{body + comment, strings.Replace(strings.TrimRight(body, " "), beside, recipient, 1)}
+		}
+		return []string{strings.ReplaceAll(body, beside, beside+","+recipient) + comment}
+	})
+	meant := func(group []string) []string {
+		return append(group, onlyIf(slices.Contains(group, beside), recipient)...)
+	}
+	if good, err := checkRecipients(text, out, meant); err == nil {
+		return good, nil
+	}
+	// The list may be an anchor far from the rule: two in one entry work there.
+	out = eachBody(text, func(body, comment string) []string {
+		return []string{strings.ReplaceAll(body, beside, beside+","+recipient) + comment}
+	})
+	return checkRecipients(text, out, meant)
+}
+
+func removeRecipient(text, old string) (string, error) {
+	item := listItem(old)
+	between := regexp.MustCompile(regexp.QuoteMeta(old) + `\s*,\s*|\s*,\s*["']?` + regexp.QuoteMeta(old) + `["']?`)
+	out := eachBody(text, func(body, comment string) []string {
+		if item.MatchString(strings.TrimRight(body, " ")) {
+			return nil
+		}
+		return []string{between.ReplaceAllString(body, "") + comment}
+	})
+	return checkRecipients(text, out, func(group []string) []string { return without(group, old) })
+}
+
+// listItem matches a line that is one element of a list and nothing else.
+func listItem(recipient string) *regexp.Regexp {
+	return regexp.MustCompile(`^\s*-\s+["']?` + regexp.QuoteMeta(recipient) + `["']?$`)
+}
+
+// eachBody rewrites the lines of a text without their comments.
+func eachBody(text string, rewrite func(body, comment string) []string) string {
+	var out []string
+	for line := range strings.SplitSeq(text, "\n") {
+		body, comment := line, ""
+		for i := range line {
+			if line[i] == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t') {
+				body, comment = line[:i], line[i:]
+				break
+			}
+		}
+		out = append(out, rewrite(body, comment)...)
+	}
+	return strings.Join(out, "\n")
+}
+
+var errRulesForm = errors.New("its list of recipients is of a form that cannot be changed without a person")
+
+// checkRecipients returns after if sops reads from it what change makes of the
+// key groups of before, and that is not the same.
+func checkRecipients(before, after string, change func([]string) []string) (string, error) {
+	had, err := parseRules(before)
+	if err != nil {
+		return "", err
+	}
+	has, err := parseRules(after)
+	if err != nil || len(has) != len(had) {
+		return "", errRulesForm
+	}
+	changed := false
+	for i := range had {
+		was := recipients(had[i : i+1])
+		want := change(slices.Clone(was))
+		slices.Sort(want)
+		want = slices.Compact(want)
+		if !slices.Equal(want, recipients(has[i:i+1])) {
+			return "", errRulesForm
+		}
+		changed = changed || !slices.Equal(was, want)
+	}
+	if !changed {
+		return "", errors.New("its rule for secrets.yaml does not name that recipient")
+	}
+	return after, nil
+}
+
+// parseRules asks sops, which reads its configuration only from a file.
+func parseRules(text string) ([]sops.KeyGroup, error) {
+	dir, err := os.MkdirTemp("", "vps-rules-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".sops.yaml"), []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	loaded, err := loadRules(Project{dir})
+	if err != nil {
+		return nil, err
+	}
+	return loaded.creation.KeyGroups, nil
+}
+
+func without(list []string, name string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(other string) bool { return other == name })
+}
+
+func onlyIf(condition bool, name string) []string {
+	if condition {
+		return []string{name}
+	}
+	return nil
 }
