@@ -5,6 +5,8 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -112,3 +114,81 @@ func (c *Client) Banner() string { return c.banner }
 
 // Warnings are things that went wrong without keeping the login from succeeding.
 func (c *Client) Warnings() []string { return c.warnings }
+
+// link is the network connection of a client. It counts signs of life and
+// remembers why it ended, which the SSH library does not always tell.
+type link struct {
+	net.Conn
+	heard atomic.Uint64 // reads that brought something
+
+	mu    sync.Mutex
+	cause error
+}
+
+func (l *link) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	if n > 0 {
+		l.heard.Add(1)
+	}
+	if err != nil {
+		l.end(err)
+	}
+	return n, err
+}
+
+// end notes the first reason for the end of the connection.
+func (l *link) end(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cause == nil {
+		l.cause = err
+	}
+}
+
+func (l *link) reason() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cause
+}
+
+var errSilent = errors.New("the server stopped answering")
+
+// watch asks a silent server for a sign of life, and ends the connection when
+// none comes. Anything that arrives counts, so a busy link costs nothing.
+func (c *Client) watch(every time.Duration) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	heard, silent := c.link.heard.Load(), 0
+	asking := make(chan struct{}, 1)
+	for {
+		select {
+		case <-c.done:
+			return
+		case <-ticker.C:
+		}
+		if now := c.link.heard.Load(); now != heard {
+			heard, silent = now, 0
+			continue
+		}
+		if silent > keepAliveMisses-1 {
+			c.link.end(errSilent)
+			_ = c.Close()
+			return
+		}
+		silent++
+		c.askForLife(asking)
+	}
+}
+
+// askForLife sends one request without waiting for it: on a dead link even the
+// sending can block. A second one is not sent while the first is open.
+func (c *Client) askForLife(asking chan struct{}) {
+	select {
+	case asking <- struct{}{}:
+		go func() {
+			_, _, _ = c.ssh.SendRequest("keepalive@openssh.com", true, nil)
+			<-asking
+		}()
+	default:
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -132,4 +134,89 @@ func discard(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
 			_ = ch.Reject(ssh.Prohibited, "")
 		}
 	}()
+}
+
+// maxBanner is how many bytes of greetings a server may send before a login; far
+// more than any message of the day.
+const maxBanner = 64 << 10
+
+var errBannerTooLong = errors.New("the server's greeting never ends")
+
+// banner keeps the start of what a server says before the login.
+type banner struct {
+	kept    []byte
+	total   int
+	err     error
+	tooMuch func() // closes the connection
+}
+
+// add is the ssh.BannerCallback. Too much ends the connection instead of returning
+// an error, so that the library's reader is drained and ends too.
+func (b *banner) add(message string) error {
+	b.total += len(message)
+	if room := 4*maxErrorText - len(b.kept); room > 0 {
+		b.kept = append(b.kept, message[:min(room, len(message))]...)
+	}
+	if b.total > maxBanner && b.err == nil {
+		b.err = errBannerTooLong
+		b.tooMuch()
+	}
+	return nil
+}
+
+func (b *banner) text() string { return printable(string(b.kept), maxErrorText) }
+
+var errHandshakeTimeout = errors.New("connected, but the server did not finish the SSH handshake in time")
+
+// patience is a timeout that can be paused while a person thinks.
+type patience struct {
+	mu     sync.Mutex
+	timer  *time.Timer
+	left   time.Duration
+	since  time.Time
+	pauses int
+	cancel context.CancelCauseFunc
+}
+
+// newPatience returns a context that ends with errHandshakeTimeout once limit has
+// passed outside of pauses. stop must be called.
+func newPatience(ctx context.Context, limit time.Duration) (context.Context, *patience) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	p := &patience{left: limit, since: time.Now(), cancel: cancel}
+	p.timer = time.AfterFunc(limit, p.expire)
+	return ctx, p
+}
+
+func (p *patience) expire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pauses == 0 {
+		p.cancel(errHandshakeTimeout)
+	}
+}
+
+func (p *patience) pause() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pauses++; p.pauses == 1 {
+		p.timer.Stop()
+		p.left -= time.Since(p.since)
+	}
+}
+
+func (p *patience) resume() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pauses--; p.pauses == 0 {
+		p.since = time.Now()
+		p.timer.Reset(max(p.left, 0))
+	}
+}
+
+func (p *patience) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pauses++ // a timer that fires after this is ignored
+	p.timer.Stop()
+	p.cancel(nil)
 }
