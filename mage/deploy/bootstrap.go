@@ -1,18 +1,14 @@
 package deploy
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"slices"
 
+	"github.com/dagadbm/vps/mage/internal/bootstrap"
 	"github.com/dagadbm/vps/mage/internal/config"
-	"github.com/dagadbm/vps/mage/internal/container"
-	"github.com/dagadbm/vps/mage/internal/run"
+	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/remote"
-	"github.com/dagadbm/vps/mage/secrets"
 )
 
 // BootstrapOptions are the flags of bootstrap. The zero value of each but Yes
@@ -24,22 +20,6 @@ type BootstrapOptions struct {
 	BuildOn string // where the system is built: auto, local or remote
 	HostKey string // fingerprint ("SHA256:…") of the system that is there now
 	Yes     bool   // wipe without asking
-}
-
-var fingerprintForm = regexp.MustCompile(`^SHA256:[A-Za-z0-9+/]{43}$`)
-
-func (o BootstrapOptions) check() error {
-	switch {
-	case o.System != "" && o.System != "x86" && o.System != "arm":
-		return fmt.Errorf("-system=%s: want x86 or arm", o.System)
-	case !slices.Contains([]string{"", "auto", "local", "remote"}, o.BuildOn):
-		return fmt.Errorf("-buildon=%s: want auto, local or remote", o.BuildOn)
-	case o.Port < 0 || o.Port > 65535:
-		return fmt.Errorf("-port=%d: want 1 to 65535", o.Port)
-	case o.HostKey != "" && !fingerprintForm.MatchString(o.HostKey):
-		return fmt.Errorf("-hostkey=%q: want a fingerprint as ssh-keygen -l shows it, SHA256:…", o.HostKey)
-	}
-	return nil
 }
 
 // Installed is a server that bootstrap made ours.
@@ -56,148 +36,71 @@ type Installed struct {
 // Bootstrap makes a NixOS of ours out of any Linux server, and wipes its disk on
 // the way. It can be called again wherever it ended.
 func (p *Project) Bootstrap(ctx context.Context, host string, o BootstrapOptions) (*Installed, error) {
-	b, err := p.newBootstrap(ctx, host, o)
-	if err != nil {
-		return nil, err
+	var pre *prepared
+	b := &bootstrap.Project{
+		Dir: p.Dir, Config: p.Config, Dialer: p.Dialer, Prompter: prompter{p.UI}, UI: p.UI, Host: p.host,
+		Prepare: func(ctx context.Context) (_ *bootstrap.Prepared, err error) {
+			if pre, err = p.prepare(ctx); err != nil {
+				return nil, err
+			}
+			return p.preparedToInstall(pre), nil
+		},
+		Update: func(ctx context.Context, d *remote.Dialer, h config.Host) (int, error) {
+			return p.firstUpdate(ctx, pre, d, h)
+		},
 	}
-	unlock, err := b.lock()
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	defer func() { b.link.close() }()
-	if err := b.preflight(ctx); err != nil {
-		return nil, err
-	}
-	if err := b.resume(ctx); err != nil {
-		return nil, err
-	}
-	if b.installed == nil {
-		if err := b.replace(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return b.finish(ctx)
+	installed, err := b.Run(ctx, host, bootstrap.Options(o))
+	return (*Installed)(installed), bootstrapFailure(err)
 }
 
-// bootstrap is the bootstrap of one host.
-type installation struct {
-	p      *Project // its own: this dialer keeps nothing of a server that is about to go
-	o      BootstrapOptions
-	host   config.Host
-	limits limits
-	engine container.Engine
-	pre    *prepared
-	ids    *secrets.Identities
-	trial  *trial
-
-	record    *installRecord // of an earlier run, then of this one; nil if there is none
-	link      *link          // to the system that is there now
-	facts     run.FreshFacts
-	output    string
-	local     bool // the system is built here
-	installed *link
-	log       string
+func (p *Project) preparedToInstall(pre *prepared) *bootstrap.Prepared {
+	return &bootstrap.Prepared{
+		Tree: containerFiles(pre.tree), Identities: pre.ids, Report: pre.report, Flake: pre.flake,
+		AgeKeyPath: pre.ageKeyPath(), Locked: pre.lock != nil, Warnings: pre.warning,
+		Missing: func() error { return p.refuseMissing("", pre.flake.Secrets) },
+	}
 }
 
-func (p *Project) newBootstrap(ctx context.Context, arg string, o BootstrapOptions) (*installation, error) {
-	if err := o.check(); err != nil {
-		return nil, usage(err)
-	}
-	if !o.Yes && !p.UI.Interactive() {
-		return nil, &Failure{Code: CodeUsage, Now: "nothing was changed", Next: "give -yes if the server's disk may be wiped",
-			Err: fmt.Errorf("bootstrap of %q wipes a disk, and there is no terminal to ask on", arg)}
-	}
-	limits, err := newLimits(p.Config.Install.Deadlines)
-	if err != nil {
-		return nil, usage(err)
-	}
-	h, err := p.bootstrapHost(ctx, arg, o)
-	if err != nil {
-		return nil, err
-	}
-	b := &installation{o: o, host: h, limits: limits, engine: container.Engine{Program: p.Config.Install.Engine}}
-	if b.record, err = p.readInstall(h); err != nil {
-		p.UI.Warn("%v; it is ignored", err)
-	}
-	b.adopt(p)
-	return b, nil
-}
-
-// bootstrapHost resolves HOST. With an address given, a name that is known
-// nowhere stands for it.
-func (p *Project) bootstrapHost(ctx context.Context, arg string, o BootstrapOptions) (config.Host, error) {
-	h, err := p.host(ctx, arg)
-	var unknown *config.UnknownHostError
-	if errors.As(err, &unknown) && o.Address != "" {
-		p.UI.Info("%s is known nowhere; it is called %s from here on, until it has a name in vps.yaml", arg, o.Address)
-		h, err = p.host(ctx, o.Address)
-	}
-	if err != nil {
-		return h, err
-	}
-	h.Address = cmp.Or(o.Address, h.Address)
-	h.User = cmp.Or(h.User, "root")
-	switch {
-	case o.System != "" && h.System != "" && o.System != h.System:
-		return h, usage(fmt.Errorf("-system=%s, but vps.yaml says system %q for %s", o.System, h.System, h.Name))
-	case o.System != "":
-		h.System = o.System
-	}
-	return h, nil
-}
-
-// adopt makes a project whose dialer remembers host keys for this run only: the
-// system that shows them is about to be replaced.
-func (b *installation) adopt(p *Project) {
+// firstUpdate brings the tree, the record and the watchdog's unit, which the
+// installer knows nothing of.
+func (p *Project) firstUpdate(ctx context.Context, pre *prepared, d *remote.Dialer, h config.Host) (int, error) {
 	own := *p
-	b.trial = &trial{prompter: prompter{p.UI}, host: b.host.Name, later: !b.o.Yes && p.UI.Interactive()}
-	own.Dialer = &remote.Dialer{
-		Prompter: b.trial, ForgetHostKeys: true, AcceptHostKeys: b.acceptable(),
-		ConnectTimeout: p.Dialer.ConnectTimeout, HandshakeTimeout: p.Dialer.HandshakeTimeout, KeepAlive: p.Dialer.KeepAlive,
-		NetDial: p.Dialer.NetDial, Home: p.Dialer.Home,
-	}
-	b.p = &own
+	own.Dialer = d
+	results := own.fleet(ctx, []config.Host{h}, 1, func(ctx context.Context, h config.Host, line *term.Line) Result {
+		u := &update{p: &own, pre: pre, o: DefaultUpdate(), host: h, line: line}
+		return u.run(ctx)
+	})
+	return results[0].After, summary(results)
 }
 
-// acceptable are the fingerprints that need no question: the one that was given,
-// the pinned one, and the one that an earlier run was given.
-func (b *installation) acceptable() []string {
-	keys := []string{b.host.HostKey}
-	if b.record != nil {
-		keys = append(keys, b.record.OldKey)
+// bootstrapFailure gives a failure of bootstrap the form of all others.
+func bootstrapFailure(err error) error {
+	var f *bootstrap.Failure
+	if !errors.As(err, &f) {
+		return err
 	}
-	var list []string
-	if b.o.HostKey != "" {
-		list = append(list, b.o.HostKey)
+	code, ok := map[bootstrap.Kind]Code{
+		bootstrap.Failed: CodeFailed, bootstrap.Usage: CodeUsage, bootstrap.Unreachable: CodeUnreachable,
+		bootstrap.Unknown: CodeUnknown, bootstrap.Busy: CodeBusy,
+	}[f.Kind]
+	if !ok {
+		code = codeOf(f.Err)
 	}
-	for _, key := range keys {
-		if print := fingerprint(key); print != "" {
-			list = append(list, print)
-		}
-	}
-	return list
+	return &Failure{Host: f.Host, Code: code, Err: f.Err, Now: f.Now, Next: f.Next}
 }
 
-func (b *installation) command() string { return "mage bootstrap " + b.host.Name }
-
-// preflight checks all that this laptop must have, the cheap first, and ends
-// what an earlier run left going.
-func (b *installation) preflight(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{b.checkProject, b.checkEngine, b.stopLeftovers} {
-		if err := step(ctx); err != nil {
-			return err
-		}
+// Rows are the summary for a person.
+func (i *Installed) Rows() [][]string {
+	rows := [][]string{
+		{"host", i.Host},
+		{"system", fmt.Sprintf("NixOS %s, generation %d", i.Output, i.Generation)},
+		{"log in", i.Login},
+		{"host key", i.HostKey + ", pinned in " + i.Pinned},
+		{"look", "mage status " + i.Host},
+		{"undo", "the system before is wiped; mage bootstrap " + i.Host + " installs anew, mage rollback " + i.Host + " undoes later updates"},
 	}
-	return nil
-}
-
-// replace turns the system that is there into ours.
-func (b *installation) replace(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{b.look, b.choose, b.getImage, b.consent, b.install, b.awaitInstalled} {
-		if err := step(ctx); err != nil {
-			return err
-		}
+	if i.Log != "" {
+		rows = append(rows, []string{"log", i.Log})
 	}
-	return nil
+	return rows
 }

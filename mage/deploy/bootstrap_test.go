@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/dagadbm/vps/mage/internal/bootstrap"
@@ -135,7 +136,7 @@ func TestBootstrapRefusesBeforeItTouchesAnything(t *testing.T) {
 		"no image":       {change: func(c *candidate) { c.noImage() }, code: CodeFailed, says: "nixos/nix", next: "install.image"},
 		"example key":    {change: func(c *candidate) { c.example() }, code: CodeUsage, says: "example key"},
 		"no lock":        {change: func(c *candidate) { c.gone("nix/flake.lock") }, code: CodeUsage, says: "flake.lock", next: "mage lock"},
-		"no login":       {change: func(c *candidate) { c.set(loginSecret, stranger(c.t)) }, code: CodeUsage, says: "lock you out", next: "secrets:set"},
+		"no login":       {change: func(c *candidate) { c.set("ssh-public-key", stranger(c.t)) }, code: CodeUsage, says: "lock you out", next: "secrets:set"},
 		"missing secret": {change: func(c *candidate) { c.declare("unheard-of") }, code: CodeUsage, says: "unheard-of", next: "secrets:set"},
 		"unreachable":    {change: func(c *candidate) { c.o.Port = c.server.SparePort() }, code: CodeUnreachable, says: "connect", next: "port"},
 	} {
@@ -154,7 +155,7 @@ func TestBootstrapRefusesBeforeItTouchesAnything(t *testing.T) {
 			assert.Contains(t, f.Hint(), tc.next)
 			assert.False(t, c.ran(), "the installer was started")
 			assert.NotContains(t, c.server.ReadFile("root/.ssh/authorized_keys"), "vps-install")
-			assert.NoFileExists(t, c.installPath(c.hosts["web"], ".json"))
+			assert.NoFileExists(t, bootstrap.RecordPath(c.Dir, c.hosts["web"]))
 		})
 	}
 }
@@ -202,9 +203,9 @@ func TestBootstrapTakesItsKeyBackWhenItFailsBeforeTheWipe(t *testing.T) {
 			require.NoError(t, err)
 			assert.Contains(t, string(during), "vps-install-", "the control: it was there")
 			assert.Equal(t, tc.kept, strings.Contains(c.server.ReadFile("root/.ssh/authorized_keys"), "vps-install-"))
-			r, err := c.readInstall(c.hosts["web"])
+			record, err := os.ReadFile(bootstrap.RecordPath(c.Dir, c.hosts["web"]))
 			require.NoError(t, err)
-			assert.Equal(t, tc.kept, r.phase().Wiped())
+			assert.Equal(t, tc.kept, strings.Contains(string(record), bootstrap.InstallerFormatting.String()))
 			logs, err := filepath.Glob(filepath.Join(c.Dir, ".vps/logs/*"))
 			require.NoError(t, err)
 			require.Len(t, logs, 1)
@@ -257,37 +258,13 @@ func TestBootstrapStopsWhatAnEarlierOneLeftRunning(t *testing.T) {
 func TestBootstrapOfOneHostRunsOnce(t *testing.T) {
 	t.Parallel()
 	c := newCandidate(t, "exit 1")
-	b, err := c.newBootstrap(t.Context(), "web", c.o)
+	path := strings.TrimSuffix(bootstrap.RecordPath(c.Dir, c.hosts["web"]), ".json") + ".lock"
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	other, err := os.Create(path)
 	require.NoError(t, err)
-	unlock, err := b.lock()
-	require.NoError(t, err)
+	require.NoError(t, syscall.Flock(int(other.Fd()), syscall.LOCK_EX))
 	failure(t, c.bootstrap(), CodeBusy, "another bootstrap", "wait")
-	unlock()
+	require.NoError(t, syscall.Flock(int(other.Fd()), syscall.LOCK_UN))
+	require.NoError(t, other.Close())
 	failure(t, c.bootstrap(), CodeFailed, "installer failed", "")
-}
-
-func TestInstallRecordThatMakesNoSense(t *testing.T) {
-	t.Parallel()
-	for name, text := range map[string]string{
-		"empty": "", "not JSON": "{", "no phase": "{}", "odd phase": `{"phase":"dancing"}`, "no key": `{"phase":"done"}`,
-	} {
-		c := newCandidate(t, "exit 1")
-		path := c.installPath(c.hosts["web"], ".json")
-		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
-		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		r, err := c.readInstall(c.hosts["web"])
-		assert.Error(t, err, name)
-		assert.Nil(t, r, name)
-	}
-}
-
-func FuzzInstallRecord(f *testing.F) {
-	f.Add([]byte(`{"phase":"done","hostKey":"ssh-ed25519 AAAA"}`))
-	f.Add([]byte(`{}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if r, err := parseInstall(text); err == nil {
-			assert.NotEmpty(t, fingerprint(r.HostKey))
-			assert.GreaterOrEqual(t, r.phase(), bootstrap.InstallerPreparing)
-		}
-	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/bootstrap"
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
@@ -165,7 +166,7 @@ func (c *hostCheck) fresh(ctx context.Context, facts run.Facts) run.FreshFacts {
 // notOurs is a server that only bootstrap can do something with.
 func (c *hostCheck) notOurs(facts run.Facts, fresh run.FreshFacts) {
 	c.skip("NixOS", "it runs %q; mage bootstrap %s makes it ours, and wipes it", facts.OS, c.h.Name)
-	c.verdict("bootstrap", refuseFresh(c.h.Name, fresh), "", "the server has what the installer needs, and %d MB of memory", facts.Memory>>20)
+	c.verdict("bootstrap", bootstrap.RefuseFresh(c.h.Name, fresh), "", "the server has what the installer needs, and %d MB of memory", facts.Memory>>20)
 }
 
 // system is what every run needs.
@@ -175,7 +176,7 @@ func (c *hostCheck) system(f run.Facts) {
 		err = nil // told already
 	}
 	c.verdict("NixOS", err, "", "%s, root, and /etc/nixos can be exchanged", f.Version)
-	if f.Memory > 0 && f.Memory < minMemory {
+	if f.Memory > 0 && f.Memory < bootstrap.MinMemory {
 		c.fail("memory", "take a server with 1 GB of memory or more", "%d MB: building a system there will fail", f.Memory>>20)
 	} else {
 		c.pass("memory", "%d MB", f.Memory>>20)

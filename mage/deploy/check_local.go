@@ -213,7 +213,7 @@ func (c *checker) logins(ctx context.Context) (l findings) {
 		}
 		targets = nil
 		for _, h := range hosts {
-			targets = append(targets, target(h))
+			targets = append(targets, h.Target())
 		}
 	}
 	var usable []string

@@ -124,7 +124,7 @@ var hostedCommands = []hosted{
 		return nil
 	}},
 	{"bootstrap", func(c *candidate) error {
-		c.Config.Install.Deadlines = map[string]time.Duration{limitLook: time.Second}
+		c.Config.Install.Deadlines = map[string]time.Duration{"look": time.Second}
 		return c.bootstrap()
 	}},
 }

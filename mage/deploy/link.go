@@ -57,30 +57,10 @@ func (l *link) login(ctx context.Context, port int) (*remote.Client, error) {
 }
 
 func (l *link) target(port int) remote.Target {
-	t := target(l.host)
+	t := l.host.Target()
 	t.Port = port
 	if l.key != "" {
 		t.HostKey = l.key
-	}
-	return t
-}
-
-func target(h config.Host) remote.Target {
-	t := remote.Target{
-		Name:             h.Name,
-		Address:          h.Address,
-		Port:             h.Port,
-		User:             h.User,
-		Identities:       h.Identities,
-		IdentitiesOnly:   h.IdentitiesOnly,
-		Agent:            h.IdentityAgent,
-		HostKeyAlias:     h.HostKeyAlias,
-		KnownHosts:       h.KnownHosts,
-		GlobalKnownHosts: h.GlobalKnownHosts,
-		HostKey:          h.HostKey,
-	}
-	for _, jump := range h.Jumps {
-		t.Jumps = append(t.Jumps, target(jump))
 	}
 	return t
 }

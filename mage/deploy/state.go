@@ -16,7 +16,7 @@ type hostState struct {
 }
 
 func (p *Project) statePath(h config.Host) string {
-	return filepath.Join(p.Dir, ".vps", "hosts", fileName(h.Name)+".json")
+	return filepath.Join(p.Dir, ".vps", "hosts", config.FileNameOf(h.Name)+".json")
 }
 
 func (p *Project) loadState(h config.Host) hostState {
@@ -37,17 +37,4 @@ func (p *Project) rememberPort(h config.Host, port int) {
 		return
 	}
 	_ = renameio.WriteFile(p.statePath(h), append(data, '\n'), 0o600)
-}
-
-// fileName makes a host's name one path element.
-func fileName(name string) string {
-	safe := []byte(name)
-	for i, c := range safe {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.' && i > 0:
-		default:
-			safe[i] = '_'
-		}
-	}
-	return string(safe)
 }

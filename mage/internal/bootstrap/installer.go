@@ -1,8 +1,11 @@
 package bootstrap
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
 	"strings"
+	"time"
 )
 
 // InstallerPhase is how far an installation has come. Phases only go forward.
@@ -118,4 +121,192 @@ func (p InstallerPhase) next(line string) InstallerPhase {
 		return InstallerInMemory
 	}
 	return max(p, to)
+}
+
+// InstallerDeadlines is how long each phase may take. A phase that is not in it
+// has its default, one with a value of zero or less has none.
+type InstallerDeadlines map[InstallerPhase]time.Duration
+
+// DefaultInstallerDeadlines gives the limits of the phases. They are many times
+// what a phase usually takes: they are there for what would never end.
+func DefaultInstallerDeadlines() InstallerDeadlines {
+	return InstallerDeadlines{
+		InstallerPreparing:        90 * time.Minute, // may compile what no cache has
+		InstallerUploadingKey:     2 * time.Minute,
+		InstallerGatheringFacts:   2 * time.Minute,
+		InstallerKexec:            20 * time.Minute, // the server downloads some 400 MB, then restarts
+		InstallerInMemory:         90 * time.Minute, // with --build-on auto, what is built here is built now
+		InstallerBuildingDisko:    60 * time.Minute,
+		InstallerFormatting:       15 * time.Minute,
+		InstallerCopyingSystem:    3 * time.Hour, // a slow uplink, or a small server that compiles
+		InstallerCopyingFiles:     3 * time.Minute,
+		InstallerInstalling:       20 * time.Minute,
+		InstallerRebooting:        2 * time.Minute,
+		InstallerWaitingForReboot: 10 * time.Minute,
+		InstallerDone:             time.Minute,
+	}
+}
+
+// of is the limit of a phase.
+func (d InstallerDeadlines) of(p InstallerPhase) time.Duration {
+	if limit, ok := d[p]; ok {
+		return limit
+	}
+	return DefaultInstallerDeadlines()[p]
+}
+
+// InstallerStuckError is why we ended an installation that would not have ended
+// by itself.
+type InstallerStuckError struct {
+	Phase InstallerPhase
+	Loop  InstallerLoop // the endless loop, or 0: out of time
+	Line  string        // by which the loop was recognised
+	Limit time.Duration // that was passed, if out of time
+}
+
+// Error says what it was waiting for.
+func (e *InstallerStuckError) Error() string {
+	if e.Loop == 0 {
+		return fmt.Sprintf("not finished with %s after %s", e.Phase, e.Limit)
+	}
+	return fmt.Sprintf("%s, while %s: %q", e.Loop, e.Phase, e.Line)
+}
+
+// Hint is the next thing to do.
+func (e *InstallerStuckError) Hint() string {
+	switch e.Loop {
+	case InstallerDenied:
+		return "look whether another program on the server rewrites authorized_keys, wait a minute (sshd may have banned this address for a while), then run bootstrap again"
+	case InstallerOtherHostKey:
+		return "find out why the server shows another host key now than when bootstrap began (a reinstalled or another machine at this address); if that is right, run bootstrap again"
+	case InstallerUnreachable:
+		return "the container reaches the server by another way than this machine: with a VPN here try install.network: host in vps.yaml, then run bootstrap again"
+	default:
+		return "look at the log and at the server's console, then run bootstrap again"
+	}
+}
+
+// InstallerError is an installation that did not reach its end.
+type InstallerError struct {
+	Phase  InstallerPhase
+	Code   int      // the installer's exit code, or -1
+	Reason string   // what it said last about it; foreign, one line; may be empty
+	Tail   []string // its last lines of output, at most 20, secrets hidden
+	Err    error    // how it ended; an *InstallerStuckError if we ended it
+}
+
+func newInstallerError(p InstallerPhase, err, cause error, reason string, tail []string) *InstallerError {
+	e := &InstallerError{Phase: p, Code: -1, Reason: reason, Tail: tail, Err: err}
+	var exit interface{ ExitCode() int }
+	if errors.As(err, &exit) {
+		e.Code = exit.ExitCode()
+	}
+	var stuck *InstallerStuckError
+	if errors.As(cause, &stuck) { // the rest is a consequence
+		e.Err, e.Reason = stuck, ""
+	}
+	return e
+}
+
+// Error says in which phase it ended and why.
+func (e *InstallerError) Error() string {
+	why := e.Err.Error()
+	var stuck *InstallerStuckError
+	switch {
+	case errors.As(e.Err, &stuck):
+	case e.Reason != "":
+		why = fmt.Sprintf("%q", e.Reason)
+	case e.Code == 255:
+		why = "the connection to the server was lost"
+	case e.Code > 0:
+		why = fmt.Sprintf("exit code %d", e.Code)
+	}
+	return fmt.Sprintf("installer failed while %s: %s", e.Phase, why)
+}
+
+// Unwrap gives the cause.
+func (e *InstallerError) Unwrap() error { return e.Err }
+
+// State says what the server is like now.
+func (e *InstallerError) State() string { return e.Phase.ServerState() }
+
+// Hint is the next thing to do.
+func (e *InstallerError) Hint() string {
+	var hinted interface{ Hint() string }
+	if errors.As(e.Err, &hinted) {
+		return hinted.Hint()
+	}
+	switch {
+	case e.Phase == InstallerPreparing:
+		return "nothing has reached the server yet: run `check`, mend what the last lines say, then run bootstrap again"
+	case !e.Phase.Wiped():
+		return "mend what the last lines say, then run bootstrap again; it goes on from the installer if that runs already"
+	case e.Phase.Installed():
+		return "run bootstrap again: it waits for the new system and goes on with it"
+	case e.Phase == InstallerFormatting:
+		return "compare the disk in nix/modules/disk.nix with what `lsblk` shows on the server, then run bootstrap again; it goes on from the installer that is running"
+	default:
+		return "mend what the last lines say, then run bootstrap again; it goes on from the installer that is running, with a fresh wipe that it asks for"
+	}
+}
+
+// InstallerLoop is a reason for which nixos-anywhere tries again for ever.
+type InstallerLoop int
+
+// The loops.
+const (
+	InstallerDenied       InstallerLoop = iota + 1 // the install key is refused
+	InstallerOtherHostKey                          // the server shows an unknown host key
+	InstallerUnreachable                           // no connection
+)
+
+// String says what is wrong.
+func (l InstallerLoop) String() string {
+	switch l {
+	case InstallerDenied:
+		return "the server refuses the install key"
+	case InstallerOtherHostKey:
+		return "the server shows another host key"
+	case InstallerUnreachable:
+		return "the container cannot reach the server"
+	}
+	return "no loop"
+}
+
+// What OpenSSH says, at the end of a line: programs put their names before it.
+var (
+	sshDenied      = regexp.MustCompile(`(?:^|: )Permission denied \([a-z0-9@.,-]{1,200}\)\.?$`)
+	sshOtherKey    = regexp.MustCompile(`Host key verification failed\.?$`)
+	sshUnreachable = regexp.MustCompile(`(?:^|: )(?:ssh: connect to host \S+ port \d+: .+|ssh: Could not resolve hostname .+|kex_exchange_identification: .+|Connection timed out during banner exchange|Connection (?:closed|reset) by \S+ port \d+)$`)
+)
+
+// loopIn recognises the complaint of a failed login in a line of the
+// installer's standard error.
+func loopIn(line string) InstallerLoop {
+	switch {
+	case sshDenied.MatchString(line):
+		return InstallerDenied
+	case sshOtherKey.MatchString(line):
+		return InstallerOtherHostKey
+	case sshUnreachable.MatchString(line):
+		return InstallerUnreachable
+	}
+	return 0
+}
+
+// patience is how many complaints mean an endless loop; 0 is any number. Only
+// two phases loop. In the others a failed ssh ends the installer, and after the
+// order to reboot it is what the installer waits for.
+func (p InstallerPhase) patience(l InstallerLoop) int {
+	switch {
+	case p == InstallerUploadingKey && l == InstallerUnreachable:
+		return 3 // it did answer us a moment ago: once may be chance
+	case p == InstallerUploadingKey:
+		return 1
+	case p == InstallerKexec && l == InstallerOtherHostKey:
+		return 1
+	case p == InstallerKexec && l == InstallerDenied:
+		return 2 // the old system on its way out may refuse once
+	}
+	return 0
 }

@@ -1,4 +1,4 @@
-package deploy
+package bootstrap
 
 import (
 	"encoding/json"
@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
-	"github.com/dagadbm/vps/mage/internal/bootstrap"
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/google/renameio/v2"
 )
@@ -28,22 +28,24 @@ type installRecord struct {
 	Since      time.Time `json:"since"`
 }
 
-func (r *installRecord) phase() bootstrap.InstallerPhase {
+func (r *installRecord) phase() InstallerPhase {
 	if r == nil {
-		return bootstrap.InstallerPreparing
+		return InstallerPreparing
 	}
-	phase, _ := bootstrap.InstallerPhaseNamed(r.Phase)
+	phase, _ := InstallerPhaseNamed(r.Phase)
 	return phase
 }
 
-func (p *Project) installPath(h config.Host, ending string) string {
-	return filepath.Join(p.Dir, ".vps", "installs", fileName(h.Name)+ending)
+// RecordPath is where a project keeps the record of a host's install.
+func RecordPath(dir string, h config.Host) string {
+	return filepath.Join(dir, ".vps", "installs", config.FileNameOf(h.Name)+".json")
 }
+
+func (b *installation) recordPath() string { return RecordPath(b.p.Dir, b.host) }
 
 // readInstall gives the record of an install that has not come to its end, nil
 // if there is none.
-func (p *Project) readInstall(h config.Host) (*installRecord, error) {
-	path := p.installPath(h, ".json")
+func readInstall(path string) (*installRecord, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -65,7 +67,7 @@ func parseInstall(data []byte) (*installRecord, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return nil, err
 	}
-	if _, known := bootstrap.InstallerPhaseNamed(r.Phase); !known {
+	if _, known := InstallerPhaseNamed(r.Phase); !known {
 		return nil, fmt.Errorf("phase %q is none", r.Phase)
 	}
 	if fingerprint(r.HostKey) == "" {
@@ -76,7 +78,7 @@ func parseInstall(data []byte) (*installRecord, error) {
 
 // save writes the record before what it speaks of happens.
 func (b *installation) save() error {
-	path := b.p.installPath(b.host, ".json")
+	path := b.recordPath()
 	data, err := json.MarshalIndent(b.record, "", "  ")
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(path), 0o700)
@@ -85,7 +87,7 @@ func (b *installation) save() error {
 		err = renameio.WriteFile(path, append(data, '\n'), 0o600)
 	}
 	if err != nil {
-		return &Failure{Host: b.host.Name, Code: CodeFailed, Err: fmt.Errorf("remember the install: %w", err), Now: asItWas,
+		return &Failure{Host: b.host.Name, Kind: Failed, Err: fmt.Errorf("remember the install: %w", err), Now: asItWas,
 			Next: "make .vps/ writable, then run: " + b.command()}
 	}
 	return nil
@@ -93,14 +95,14 @@ func (b *installation) save() error {
 
 // forget removes the record: the host is ours, or as it was.
 func (b *installation) forget() {
-	_ = os.Remove(b.p.installPath(b.host, ".json"))
+	_ = os.Remove(b.recordPath())
 	b.record = nil
 }
 
 // lock keeps two bootstraps of one host from this project apart. The kernel ends
 // it with the process, however that ends.
 func (b *installation) lock() (unlock func(), err error) {
-	path := b.p.installPath(b.host, ".lock")
+	path := strings.TrimSuffix(b.recordPath(), ".json") + ".lock"
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, usage(err)
 	}
@@ -110,8 +112,11 @@ func (b *installation) lock() (unlock func(), err error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
-		return nil, &Failure{Host: b.host.Name, Code: CodeBusy, Err: errors.New("another bootstrap of this host is running on this machine"),
+		return nil, &Failure{Host: b.host.Name, Kind: Busy, Err: errors.New("another bootstrap of this host is running on this machine"),
 			Now: "that one goes on", Next: "wait for it, or end it with Ctrl-C there"}
 	}
-	return func() { _ = f.Close() }, nil
+	return func() {
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) // a process that is just being started holds a copy of f
+		_ = f.Close()
+	}, nil
 }

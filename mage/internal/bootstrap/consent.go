@@ -1,4 +1,4 @@
-package deploy
+package bootstrap
 
 import (
 	"context"
@@ -27,7 +27,7 @@ func (b *installation) consent(ctx context.Context) error {
 		err = errors.New("its name was not typed")
 	}
 	if err != nil {
-		return &Failure{Host: b.host.Name, Code: CodeFailed, Err: fmt.Errorf("not wiped: %w", err), Now: asItWas, Next: b.command()}
+		return &Failure{Host: b.host.Name, Kind: Failed, Err: fmt.Errorf("not wiped: %w", err), Now: asItWas, Next: b.command()}
 	}
 	return nil
 }

@@ -1,9 +1,10 @@
-package deploy
+package bootstrap
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ var (
 	// errRefused: the new system lets none of our keys in.
 	errRefused = errors.New("the new system refuses every login")
 )
+
+// maxLogins is how many refused logins are enough: fail2ban counts them, too.
+const maxLogins = 3
 
 // stayLimit is how long the old system may go on answering after it was told to
 // restart.
@@ -43,10 +47,10 @@ func (b *installation) arrival() *arrival {
 
 // wait logs in to the new system as soon as it answers. Until then it asks for
 // TCP only: fail2ban may be there before we are.
-func (a *arrival) wait(ctx context.Context) (*link, error) {
+func (a *arrival) wait(ctx context.Context) (*login, error) {
 	ctx, cancel := a.b.limits.within(ctx, limitBoot)
 	defer cancel()
-	pace := newBackoff()
+	pace := backoff{}
 	for {
 		l, err := a.once(ctx)
 		if l != nil {
@@ -62,9 +66,9 @@ func (a *arrival) wait(ctx context.Context) (*link, error) {
 }
 
 // once tries the declared port with the new host key.
-func (a *arrival) once(ctx context.Context) (*link, error) {
-	l := &link{p: a.b.p, host: a.host, key: a.host.HostKey}
-	if err := a.b.p.Dialer.Probe(ctx, l.target(a.host.Port)); err != nil {
+func (a *arrival) once(ctx context.Context) (*login, error) {
+	l := &login{dialer: a.b.dialer, host: a.host, key: a.host.HostKey}
+	if err := a.b.dialer.Probe(ctx, l.target(a.host.Port)); err != nil {
 		return nil, err
 	}
 	var last error
@@ -115,9 +119,9 @@ func (a *arrival) old(e *remote.HostKeyMismatchError) bool {
 
 // oldAnswers says whether something listens where the system before did.
 func (a *arrival) oldAnswers(ctx context.Context) bool {
-	t := target(a.b.host)
+	t := a.b.host.Target()
 	t.Port = a.b.firstPort()
-	return t.Port != a.host.Port && a.b.p.Dialer.Probe(ctx, t) == nil
+	return t.Port != a.host.Port && a.b.dialer.Probe(ctx, t) == nil
 }
 
 // awaitInstalled waits for the system that was just installed.
@@ -135,7 +139,7 @@ func (b *installation) awaitInstalled(ctx context.Context) error {
 	return nil
 }
 
-func (b *installation) waiting(ctx context.Context, what string) (*link, error) {
+func (b *installation) waiting(ctx context.Context, what string) (*login, error) {
 	progress := b.p.UI.Progress(b.host.Name)
 	defer progress.Close()
 	line := progress.Host(b.host.Name)
@@ -156,7 +160,7 @@ func (b *installation) told(line *term.Line, err error) {
 // arrivalFailure sorts the ways in which a new system does not arrive. The
 // outcome is open in all of them.
 func (b *installation) arrivalFailure(err error) error {
-	f := &Failure{Host: b.host.Name, Code: CodeUnknown, Err: err,
+	f := &Failure{Host: b.host.Name, Kind: Unknown, Err: err,
 		Now: fmt.Sprintf("the new system is on the disk; nothing answered as it on port %d", b.host.Port)}
 	var mismatch *remote.HostKeyMismatchError
 	switch {
@@ -181,5 +185,20 @@ func (b *installation) arrivalFailure(err error) error {
 
 // anew says how to give an installed system up that will never answer.
 func (b *installation) anew() string {
-	return "; or give it up: start another system there, remove " + b.p.installPath(b.host, ".json") + " and bootstrap again"
+	return "; or give it up: start another system there, remove " + b.recordPath() + " and bootstrap again"
+}
+
+// backoff waits between tries: short at first, at most two seconds.
+type backoff struct{ last time.Duration }
+
+func (b *backoff) wait(ctx context.Context) error {
+	b.last = min(max(2*b.last, 50*time.Millisecond), 2*time.Second)
+	timer := time.NewTimer(b.last/2 + rand.N(b.last))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -1,4 +1,4 @@
-package deploy
+package bootstrap
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/run"
@@ -16,7 +18,7 @@ import (
 // of what will be wiped shows it, and the typed name accepts it. Until then
 // nothing but facts is asked of the server.
 type trial struct {
-	prompter
+	remote.Prompter
 	host     string
 	later    bool // somebody is going to type the name
 	question *remote.HostKeyQuestion
@@ -25,7 +27,7 @@ type trial struct {
 // TrustHostKey is part of [remote.Prompter].
 func (t *trial) TrustHostKey(ctx context.Context, q remote.HostKeyQuestion) (bool, error) {
 	if !t.later || q.Name != t.host {
-		return t.prompter.TrustHostKey(ctx, q)
+		return t.Prompter.TrustHostKey(ctx, q)
 	}
 	t.question = &q
 	return true, nil
@@ -57,7 +59,7 @@ func (b *installation) look(ctx context.Context) error {
 	b.p.UI.Info("%s: looking at the server", b.host.Name)
 	var first error
 	for _, h := range b.doors() {
-		l := &link{p: b.p, host: h}
+		l := &login{dialer: b.dialer, host: h}
 		err := l.dial(ctx, h.Port)
 		if err == nil {
 			l.key = l.client.HostKeyLine()
@@ -75,16 +77,11 @@ func (b *installation) look(ctx context.Context) error {
 	return connectFailure(b.host.Name, first)
 }
 
-func isUnreachable(err error) bool {
-	var unreachable *remote.UnreachableError
-	return errors.As(err, &unreachable) || errors.Is(err, remote.ErrLost)
-}
-
 func (b *installation) askFacts(ctx context.Context) error {
 	ctx, cancel := b.limits.within(ctx, limitLook)
 	defer cancel()
 	var disks []string
-	for _, host := range b.pre.flake.Hosts {
+	for _, host := range b.pre.Flake.Hosts {
 		disks = append(disks, host.Disks...)
 	}
 	out, err := b.link.ask(ctx, b.link.shell().Fresh(disks))
@@ -92,7 +89,7 @@ func (b *installation) askFacts(ctx context.Context) error {
 		return b.link.askFailure("look at the server", err)
 	}
 	if b.facts, err = run.ParseFresh(bytes.NewReader(out)); err != nil {
-		return &Failure{Host: b.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
+		return &Failure{Host: b.host.Name, Kind: Failed, Err: err, Now: asItWas}
 	}
 	return b.forgetOldKey(ctx)
 }
@@ -116,40 +113,40 @@ func (b *installation) forgetOldKey(ctx context.Context) error {
 // that cannot take it.
 func (b *installation) choose(ctx context.Context) error {
 	f, name := b.facts, b.host.Name
-	if err := refuseArch(b.host, run.Facts{Arch: f.Arch}); err != nil {
+	if err := b.refuseArch(); err != nil {
 		return err
 	}
-	b.output = output(b.host, run.Facts{Arch: f.Arch})
+	b.output = b.host.Output(f.Arch)
 	for _, check := range []func() error{
-		func() error { return refuseFresh(name, f) },
-		func() error { return refuseOutput(b.host, b.pre, run.Facts{Arch: f.Arch}) },
+		func() error { return RefuseFresh(name, f) },
+		b.refuseOutput,
 		b.refuseDisk,
 	} {
 		if err := check(); err != nil {
 			return err
 		}
 	}
-	if port := b.pre.flake.Host(b.output).SSHPort; port != 0 && port != b.host.Port {
+	if port := b.pre.Flake.Host(b.output).SSHPort; port != 0 && port != b.host.Port {
 		b.p.UI.Warn("%s: the new system's sshd listens on port %d, and bootstrap waits for it on port %d", name, port, b.host.Port)
 	}
 	return b.chooseBuilder(ctx)
 }
 
-// minMemory is what the installer's system needs, which lives in memory. A
+// MinMemory is what the installer's system needs, which lives in memory. A
 // server sold with 1 GB shows a little less.
-const minMemory = 900 << 20
+const MinMemory = 900 << 20
 
-// refuseFresh finds what keeps any server from being installed.
-func refuseFresh(host string, f run.FreshFacts) error {
+// RefuseFresh finds what keeps any server from being installed.
+func RefuseFresh(host string, f run.FreshFacts) error {
 	another := "choose an image such as Debian or Ubuntu in the provider's console, then run this again"
 	switch {
 	case f.Kernel != "Linux":
 		return refused(host, another, "the server runs %q, and the installer starts from Linux only", f.Kernel)
 	case f.UID != 0:
 		return refused(host, "log in as root, or as a user with passwordless sudo", "not root there (uid %d)", f.UID)
-	case f.Memory > 0 && f.Memory < minMemory:
+	case f.Memory > 0 && f.Memory < MinMemory:
 		return refused(host, "take a server with 1 GB of memory or more", "too little memory: %d MB, and the installer lives in memory and needs %d MB",
-			f.Memory>>20, minMemory>>20)
+			f.Memory>>20, MinMemory>>20)
 	case f.Installer:
 		return nil // nothing more has to be started from there
 	}
@@ -164,8 +161,31 @@ func refuseFresh(host string, f run.FreshFacts) error {
 	return nil
 }
 
+func (b *installation) refuseArch() error {
+	h, arch := b.host, b.facts.Arch
+	system := config.SystemOf(arch)
+	switch {
+	case system == "":
+		return refused(h.Name, "use a server with an x86 or arm processor", "unknown architecture %q", arch)
+	case h.System != "" && h.System != system:
+		return refused(h.Name, fmt.Sprintf("write system: %s for it in vps.yaml", system),
+			"vps.yaml says system %q, the server is %q (%s)", h.System, system, arch)
+	}
+	return nil
+}
+
+func (b *installation) refuseOutput() error {
+	outputs := b.pre.Flake.Outputs
+	if len(outputs) == 0 || slices.Contains(outputs, b.output) {
+		return nil
+	}
+	return &Failure{Host: b.host.Name, Kind: Usage, Now: asItWas,
+		Err:  fmt.Errorf("nix/flake.nix has no output %q; it has %s", b.output, strings.Join(outputs, ", ")),
+		Next: "add it to nixosConfigurations, or name another one as flake: in vps.yaml"}
+}
+
 // disks are the devices that this install erases.
-func (b *installation) disks() []string { return b.pre.flake.Host(b.output).Disks }
+func (b *installation) disks() []string { return b.pre.Flake.Host(b.output).Disks }
 
 func (b *installation) refuseDisk() error {
 	for _, disk := range b.disks() {
@@ -188,9 +208,9 @@ func (b *installation) chooseBuilder(ctx context.Context) error {
 	}
 	arch, err := b.engine.Arch(ctx)
 	if err != nil {
-		return &Failure{Host: b.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
+		return &Failure{Host: b.host.Name, Kind: Failed, Err: err, Now: asItWas}
 	}
-	b.local = systems[b.facts.Arch] == map[string]string{"amd64": "x86", "x86_64": "x86", "arm64": "arm", "aarch64": "arm"}[arch]
+	b.local = config.SystemOf(b.facts.Arch) == map[string]string{"amd64": "x86", "x86_64": "x86", "arm64": "arm", "aarch64": "arm"}[arch]
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package deploy
+package bootstrap
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/config"
-	"github.com/dagadbm/vps/mage/internal/term"
 )
 
 // finish makes the installed system one like any other of ours: pinned, updated,
@@ -19,15 +18,15 @@ func (b *installation) finish(ctx context.Context) (*Installed, error) {
 		b.p.UI.Warn("%s: the new system lets %s in, not %s; write user: %s in vps.yaml", h.Name, h.User, b.host.User, h.User)
 	}
 	pinned, pinErr := b.pin(h)
-	result, err := b.update(ctx, h)
+	generation, err := b.update(ctx, h)
 	if err != nil {
 		return nil, err
 	}
 	b.optimise(ctx)
-	done := &Installed{Host: h.Name, Login: login(h), Output: b.record.Output, Generation: result.After,
+	done := &Installed{Host: h.Name, Login: loginCommand(h), Output: b.record.Output, Generation: generation,
 		HostKey: fingerprint(h.HostKey), Pinned: pinned, Log: b.log}
 	if pinErr != nil {
-		return done, &Failure{Host: h.Name, Code: CodeFailed, Err: pinErr, Now: "the server is installed and up to date; its host key is not written down",
+		return done, &Failure{Host: h.Name, Kind: Failed, Err: pinErr, Now: "the server is installed and up to date; its host key is not written down",
 			Next: "mend that, then run: " + b.command() + " (it wipes nothing)"}
 	}
 	b.forget()
@@ -36,18 +35,22 @@ func (b *installation) finish(ctx context.Context) (*Installed, error) {
 
 // update is the first update: it brings the tree, the record and the watchdog's
 // unit, which the installer knows nothing of.
-func (b *installation) update(ctx context.Context, h config.Host) (Result, error) {
-	results := b.p.fleet(ctx, []config.Host{h}, 1, func(ctx context.Context, h config.Host, line *term.Line) Result {
-		u := &update{p: b.p, pre: b.pre, o: DefaultUpdate(), host: h, line: line}
-		return u.run(ctx)
-	})
-	err := summary(results)
-	var f *Failure
-	if errors.As(err, &f) {
-		err = &Failure{Host: f.Host, Code: f.Code, Err: fmt.Errorf("first update: %w", f.Err),
-			Now: "NixOS is installed and answers; " + f.Now, Next: f.Hint() + "; " + b.command() + " goes on from here and wipes nothing"}
+func (b *installation) update(ctx context.Context, h config.Host) (int, error) {
+	generation, err := b.p.Update(ctx, b.dialer, h)
+	var told interface {
+		error
+		State() string
+		Hint() string
 	}
-	return results[0], err
+	if errors.As(err, &told) {
+		cause := err
+		if inner := errors.Unwrap(err); inner != nil {
+			cause = inner // without the host's name
+		}
+		err = &Failure{Host: h.Name, Kind: AsCause, Err: firstUpdateError{err, cause},
+			Now: "NixOS is installed and answers; " + told.State(), Next: told.Hint() + "; " + b.command() + " goes on from here and wipes nothing"}
+	}
+	return generation, err
 }
 
 // optimise saves space. A server is no worse without it.
@@ -65,8 +68,8 @@ func (b *installation) optimise(ctx context.Context) {
 	}
 }
 
-// login is the command with which any ssh logs in.
-func login(h config.Host) string {
+// loginCommand is the command with which any ssh logs in.
+func loginCommand(h config.Host) string {
 	words := []string{"ssh", "-p", fmt.Sprint(h.Port)}
 	if len(h.Identities) > 0 {
 		words = append(words, "-i", h.Identities[0])
@@ -79,20 +82,4 @@ func login(h config.Host) string {
 		words = append(words, "-J", strings.Join(jumps, ","))
 	}
 	return strings.Join(append(words, h.User+"@"+h.Address), " ")
-}
-
-// Rows are the summary for a person.
-func (i *Installed) Rows() [][]string {
-	rows := [][]string{
-		{"host", i.Host},
-		{"system", fmt.Sprintf("NixOS %s, generation %d", i.Output, i.Generation)},
-		{"log in", i.Login},
-		{"host key", i.HostKey + ", pinned in " + i.Pinned},
-		{"look", "mage status " + i.Host},
-		{"undo", "the system before is wiped; mage bootstrap " + i.Host + " installs anew, mage rollback " + i.Host + " undoes later updates"},
-	}
-	if i.Log != "" {
-		rows = append(rows, []string{"log", i.Log})
-	}
-	return rows
 }

@@ -1,4 +1,4 @@
-package deploy
+package bootstrap
 
 import (
 	"bytes"
@@ -43,7 +43,7 @@ func (b *installation) knownHostsFile(h config.Host) (string, error) {
 			return file, nil
 		}
 	}
-	home := b.p.Dialer.Home
+	home := b.dialer.Home
 	if home == "" {
 		var err error
 		if home, err = os.UserHomeDir(); err != nil {

@@ -1,11 +1,13 @@
-package deploy
+package bootstrap
 
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/pem"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -58,4 +60,11 @@ func newKeys(run, host string) (install, hostKey keyPair, err error) {
 		return install, hostKey, fmt.Errorf("make the host key: %w", err)
 	}
 	return install, hostKey, nil
+}
+
+// newRun names a run: sorted by time, and never the same twice.
+func newRun(now time.Time) string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // crypto/rand never fails
+	return strings.ReplaceAll(now.UTC().Format("20060102T150405.000Z"), ".", "") + "-" + hex.EncodeToString(b[:])
 }

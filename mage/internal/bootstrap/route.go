@@ -1,4 +1,4 @@
-package deploy
+package bootstrap
 
 import (
 	"context"
@@ -45,7 +45,7 @@ func (b *installation) route(ctx context.Context) (*route, error) {
 	r := &route{network: access.Network, address: access.Address}
 	for _, port := range []int{b.link.port, installerPort} {
 		t := b.link.target(port)
-		f, err := b.p.Dialer.Forward(ctx, t)
+		f, err := b.dialer.Forward(ctx, t)
 		if err != nil {
 			r.close()
 			return nil, fmt.Errorf("forward a port to %s: %w", t.Addr(), err)

@@ -1,4 +1,4 @@
-package deploy
+package bootstrap
 
 import (
 	"bytes"
@@ -17,13 +17,12 @@ import (
 // checkProject checks what would be installed, before anything is asked of
 // anybody else.
 func (b *installation) checkProject(ctx context.Context) (err error) {
-	if b.pre, err = b.p.prepare(ctx); err != nil {
+	if b.pre, err = b.p.Prepare(ctx); err != nil {
 		return err
 	}
-	for _, w := range b.pre.warning {
+	for _, w := range b.pre.Warnings {
 		b.p.UI.Warn("%s", w)
 	}
-	b.ids = b.pre.ids
 	for _, check := range []func(context.Context) error{b.checkLock, b.checkKey, b.checkDeclared, b.checkLogin} {
 		if err := check(ctx); err != nil {
 			return err
@@ -33,8 +32,8 @@ func (b *installation) checkProject(ctx context.Context) (err error) {
 }
 
 func (b *installation) checkLock(context.Context) error {
-	if b.pre.lock == nil {
-		return &Failure{Code: CodeUsage, Now: "nothing was changed", Next: "run: mage lock",
+	if !b.pre.Locked {
+		return &Failure{Kind: Usage, Now: "nothing was changed", Next: "run: mage lock",
 			Err: errors.New("nix/flake.lock is missing: it pins the installer and all that is installed")}
 	}
 	return nil
@@ -43,10 +42,10 @@ func (b *installation) checkLock(context.Context) error {
 // checkKey: the key that the server gets opens secrets.yaml, .sops.yaml names
 // it, and nix/ looks for it where it is put.
 func (b *installation) checkKey(ctx context.Context) error {
-	if _, err := secrets.Verify(ctx, b.p.Dir, b.ids); err != nil {
+	if _, err := secrets.Verify(ctx, b.p.Dir, b.pre.Identities); err != nil {
 		return usage(err)
 	}
-	if path := b.pre.ageKeyPath(); path != defaultAgeKey {
+	if path := b.pre.AgeKeyPath; path != defaultAgeKey {
 		return usage(fmt.Errorf("nix/ wants the age key at %q, and bootstrap puts it at %q", path, defaultAgeKey))
 	}
 	return nil
@@ -55,30 +54,35 @@ func (b *installation) checkKey(ctx context.Context) error {
 // checkDeclared: a declared secret that is not in secrets.yaml fails the very
 // first start of the new system.
 func (b *installation) checkDeclared(context.Context) error {
-	return b.p.refuseMissing("", b.pre.flake.Secrets)
+	return b.pre.Missing()
 }
+
+const secretsPath = "secrets/secrets.yaml"
+
+// defaultAgeKey is where the age key is put.
+const defaultAgeKey = "/var/lib/sops-nix/key.txt"
 
 const loginSecret = "ssh-public-key"
 
 // checkLogin: the new system lets in only who is named in the secret
 // ssh-public-key. If that is nobody here, the server would be out of reach.
 func (b *installation) checkLogin(ctx context.Context) error {
-	if !slices.Contains(b.pre.report.Names, loginSecret) {
+	if !slices.Contains(b.pre.Report.Names, loginSecret) {
 		b.p.UI.Warn("%s has no %s: whether you can log in to the new system is up to nix/", secretsPath, loginSecret)
 		return nil
 	}
-	text, err := secrets.Get(b.p.Dir, b.ids, loginSecret)
+	text, err := secrets.Get(b.p.Dir, b.pre.Identities, loginSecret)
 	if err != nil {
 		return usage(err)
 	}
-	mine, sealed, err := b.p.Dialer.PublicKeys(ctx, target(b.host))
+	mine, sealed, err := b.dialer.PublicKeys(ctx, b.host.Target())
 	if err != nil {
 		return connectFailure(b.host.Name, err)
 	}
 	if sealed || canUse(text, mine) {
 		return nil
 	}
-	return &Failure{Code: CodeUsage, Now: "nothing was changed",
+	return &Failure{Kind: Usage, Now: "nothing was changed",
 		Err:  fmt.Errorf("none of the SSH keys of this machine is in the secret %s, so the new system would lock you out", loginSecret),
 		Next: "add your public key: mage secrets:set " + loginSecret + " -file=~/.ssh/id_ed25519.pub"}
 }
@@ -100,7 +104,7 @@ func canUse(text string, mine []ssh.PublicKey) bool {
 // checkEngine asks whether the container engine answers.
 func (b *installation) checkEngine(ctx context.Context) error {
 	if err := b.engine.Ping(ctx); err != nil {
-		return &Failure{Code: CodeFailed, Err: err, Now: "nothing was changed"}
+		return &Failure{Kind: Failed, Err: err, Now: "nothing was changed"}
 	}
 	return nil
 }
@@ -110,12 +114,12 @@ func (b *installation) checkEngine(ctx context.Context) error {
 func (b *installation) stopLeftovers(ctx context.Context) error {
 	left, err := b.engine.FindByLabel(ctx, container.LabelHost, b.host.Name)
 	if err != nil {
-		return &Failure{Host: b.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
+		return &Failure{Host: b.host.Name, Kind: Failed, Err: err, Now: asItWas}
 	}
 	for _, c := range left {
 		b.p.UI.Info("stopping %s, which an earlier bootstrap left running", c.Name)
 		if err := b.engine.Stop(ctx, c.ID, 10*time.Second); err != nil {
-			return &Failure{Host: b.host.Name, Code: CodeFailed, Err: err,
+			return &Failure{Host: b.host.Name, Kind: Failed, Err: err,
 				Now: "an installer may still be at work on the server", Next: "stop the container, then run: " + b.command()}
 		}
 	}
@@ -140,7 +144,7 @@ func (b *installation) getImage(ctx context.Context) error {
 		line.Done("", err)
 	}
 	if err != nil {
-		return &Failure{Host: b.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
+		return &Failure{Host: b.host.Name, Kind: Failed, Err: err, Now: asItWas}
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package deploy
+package bootstrap
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dagadbm/vps/mage/internal/bootstrap"
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/term"
@@ -17,20 +16,20 @@ import (
 
 // install wipes the server and puts the new system on it.
 func (b *installation) install(ctx context.Context) error {
-	run := strings.ToLower(newID(time.Now()))
+	run := strings.ToLower(newRun(time.Now()))
 	key, hostKey, err := newKeys(run, b.host.Name)
 	if err != nil {
 		return usage(err)
 	}
 	route, err := b.route(ctx)
 	if err != nil {
-		return &Failure{Host: b.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
+		return &Failure{Host: b.host.Name, Kind: Failed, Err: err, Now: asItWas}
 	}
 	defer route.close()
 	in := b.plan(run, route)
 	payload := container.Payload{
-		Tree: containerFiles(b.pre.tree), InstallKey: key.private, KnownKeys: []string{b.link.key},
-		AgeKey:  b.ids.Only(b.pre.report.Recipients).KeyFile(),
+		Tree: b.pre.Tree, InstallKey: key.private, KnownKeys: []string{b.link.key},
+		AgeKey:  b.pre.Identities.Only(b.pre.Report.Recipients).KeyFile(),
 		HostKey: hostKey.private, HostKeyPublic: []byte(hostKey.public + "\n"),
 	}
 	archive, err := in.Archive(payload)
@@ -42,7 +41,7 @@ func (b *installation) install(ctx context.Context) error {
 		return usage(err)
 	}
 	b.record = &installRecord{
-		Run: run, Phase: bootstrap.InstallerPreparing.String(), Output: b.output, HostKey: bare(hostKey.public),
+		Run: run, Phase: InstallerPreparing.String(), Output: b.output, HostKey: bare(hostKey.public),
 		OldKey: b.link.key, InstallKey: bare(key.public), User: b.link.host.User, Since: time.Now(),
 	}
 	if err := b.save(); err != nil {
@@ -106,14 +105,14 @@ func (b *installation) unauthorise(ctx context.Context) error {
 func (b *installation) run(ctx context.Context, spec container.RunSpec, payload container.Payload) error {
 	log, err := b.openLog()
 	if err != nil {
-		return &Failure{Host: b.host.Name, Code: CodeFailed, Err: fmt.Errorf("open the log: %w", err), Now: asItWas, Next: "make .vps/ writable"}
+		return &Failure{Host: b.host.Name, Kind: Failed, Err: fmt.Errorf("open the log: %w", err), Now: asItWas, Next: "make .vps/ writable"}
 	}
 	defer func() { _ = log.Close() }()
 	progress := b.p.UI.Progress(b.host.Name)
 	defer progress.Close()
 	line := progress.Host(b.host.Name)
-	line.Phase(bootstrap.InstallerPreparing.String())
-	watched, watcher := bootstrap.InstallerWatch{
+	line.Phase(InstallerPreparing.String())
+	watched, watcher := InstallerWatch{
 		Deadlines: b.limits.installer,
 		Secrets:   []string{string(payload.AgeKey), string(payload.InstallKey), string(payload.HostKey)},
 		Log:       log,
@@ -129,9 +128,9 @@ func (b *installation) run(ctx context.Context, spec container.RunSpec, payload 
 }
 
 // progress shows phases and output, and records each phase as it begins.
-func (b *installation) progress(line *term.Line) func(bootstrap.InstallerProgress) {
-	now := bootstrap.InstallerPreparing
-	return func(p bootstrap.InstallerProgress) {
+func (b *installation) progress(line *term.Line) func(InstallerProgress) {
+	now := InstallerPreparing
+	return func(p InstallerProgress) {
 		if p.Phase != now {
 			now = p.Phase
 			b.record.Phase = now.String()
@@ -149,7 +148,7 @@ func (b *installation) openLog() (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	b.log = filepath.Join(dir, "bootstrap-"+fileName(b.host.Name)+"-"+b.record.Run+".log")
+	b.log = filepath.Join(dir, "bootstrap-"+config.FileNameOf(b.host.Name)+"-"+b.record.Run+".log")
 	return os.OpenFile(b.log, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
@@ -169,11 +168,11 @@ func (b *installation) ended(ctx context.Context, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	f := &Failure{Host: b.host.Name, Code: CodeFailed, Err: err, Now: phase.ServerState()}
+	f := &Failure{Host: b.host.Name, Kind: Failed, Err: err, Now: phase.ServerState()}
 	if phase.Wiped() {
-		f.Code = CodeUnknown
+		f.Kind = Unknown
 	}
-	var failed *bootstrap.InstallerError
+	var failed *InstallerError
 	if errors.As(err, &failed) && len(failed.Tail) > 0 {
 		b.p.UI.Info("the installer's last lines, all of them are in %s:\n  %s", b.log, strings.Join(failed.Tail, "\n  "))
 	}

@@ -1,4 +1,4 @@
-package deploy
+package bootstrap
 
 import (
 	"context"
@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/dagadbm/vps/mage/internal/bootstrap"
 )
 
 // The phases of bootstrap that are not the installer's. They name their
@@ -24,11 +22,11 @@ const (
 // limits is how long phases may take.
 type limits struct {
 	own       map[string]time.Duration
-	installer bootstrap.InstallerDeadlines
+	installer InstallerDeadlines
 }
 
 func newLimits(overrides map[string]time.Duration) (limits, error) {
-	l := limits{installer: bootstrap.InstallerDeadlines{}, own: map[string]time.Duration{
+	l := limits{installer: InstallerDeadlines{}, own: map[string]time.Duration{
 		limitImage:     30 * time.Minute,
 		limitLook:      time.Minute,
 		limitAuthorise: 30 * time.Second,
@@ -36,7 +34,7 @@ func newLimits(overrides map[string]time.Duration) (limits, error) {
 		limitOptimise:  30 * time.Minute,
 	}}
 	for name, d := range overrides {
-		phase, ok := bootstrap.InstallerPhaseNamed(strings.ReplaceAll(name, "-", " "))
+		phase, ok := InstallerPhaseNamed(strings.ReplaceAll(name, "-", " "))
 		switch {
 		case ok:
 			l.installer[phase] = d
@@ -51,7 +49,7 @@ func newLimits(overrides map[string]time.Duration) (limits, error) {
 
 func (l limits) names() []string {
 	names := slices.Sorted(maps.Keys(l.own))
-	for p := bootstrap.InstallerPreparing; p <= bootstrap.InstallerDone; p++ {
+	for p := InstallerPreparing; p <= InstallerDone; p++ {
 		names = append(names, strings.ReplaceAll(p.String(), " ", "-"))
 	}
 	return names
@@ -60,7 +58,7 @@ func (l limits) names() []string {
 // within bounds a phase; its end names the phase.
 func (l limits) within(ctx context.Context, phase string) (context.Context, context.CancelFunc) {
 	d := l.own[phase]
-	return context.WithTimeoutCause(ctx, d, &silentError{
+	return context.WithTimeoutCause(ctx, d, &deadlineError{
 		fmt.Sprintf("not done within %v (install.deadlines: %s in vps.yaml)", d, phase),
 		fmt.Sprintf("if it only needs more time, give it some in vps.yaml: install: {deadlines: {%s: %v}}", phase, 2*d),
 	})

@@ -1,14 +1,12 @@
-package deploy
+package bootstrap
 
 import (
 	"context"
 	"errors"
-
-	"github.com/dagadbm/vps/mage/internal/bootstrap"
 )
 
 // installedPhase is what a record says once the container has done its part.
-var installedPhase = bootstrap.InstallerDone.String()
+var installedPhase = InstallerDone.String()
 
 // resume finds out whether an earlier run got as far as the new system, which
 // proves itself by the host key that was made for it. Then nothing is wiped.

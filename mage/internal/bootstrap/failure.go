@@ -1,0 +1,102 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dagadbm/vps/mage/remote"
+)
+
+// Kind says what sort of an end a failure is.
+type Kind int
+
+// The kinds.
+const (
+	AsCause     Kind = iota // as the error that it wraps
+	Failed                  // failed, and the server is as it was
+	Usage                   // bad arguments or configuration
+	Unreachable             // the server does not answer
+	Unknown                 // the outcome is unknown
+	Busy                    // another bootstrap is at work
+)
+
+// Failure is a bootstrap that did not go well: what failed (Err), the state
+// things are in (Now), and what to do (Next).
+type Failure struct {
+	Host string // "" when it is about this project, not about a host
+	Kind Kind
+	Err  error
+	Now  string
+	Next string
+}
+
+func (f *Failure) Error() string {
+	if f.Host == "" {
+		return f.Err.Error()
+	}
+	return f.Host + ": " + f.Err.Error()
+}
+
+// Unwrap gives the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// State says what state the host is in now.
+func (f *Failure) State() string { return f.Now }
+
+// Hint says what to do next. A cause that knows better wins.
+func (f *Failure) Hint() string {
+	var hint interface{ Hint() string }
+	switch {
+	case f.Next != "":
+		return f.Next
+	case errors.As(f.Err, &hint):
+		return hint.Hint()
+	}
+	return ""
+}
+
+const asItWas = "the server is as it was"
+
+// usage is a failure of arguments or configuration: no host was touched.
+func usage(err error) error {
+	return &Failure{Kind: Usage, Err: err, Now: "nothing was changed"}
+}
+
+// refused is a failure found before anything was changed on the host.
+func refused(host string, next string, format string, args ...any) error {
+	return &Failure{Host: host, Kind: Failed, Err: fmt.Errorf(format, args...), Now: asItWas, Next: next}
+}
+
+// connectFailure sorts an error of dialling: a server that does not answer is
+// another matter than one that answers wrongly.
+func connectFailure(host string, err error) error {
+	f := &Failure{Host: host, Kind: Failed, Err: err, Now: "nothing was changed"}
+	switch {
+	case isUnreachable(err):
+		f.Kind = Unreachable
+	case errors.Is(err, context.Canceled):
+		f.Err = fmt.Errorf("interrupted while connecting: %w", err)
+	}
+	return f
+}
+
+func isUnreachable(err error) bool {
+	var unreachable *remote.UnreachableError
+	return errors.As(err, &unreachable) || errors.Is(err, remote.ErrLost)
+}
+
+// deadlineError is the end of a phase's time.
+type deadlineError struct{ text, hint string }
+
+func (e *deadlineError) Error() string { return e.text }
+
+// Hint says what to do.
+func (e *deadlineError) Hint() string { return e.hint }
+
+// firstUpdateError is the failure of the first update, which says its host's name
+// once.
+type firstUpdateError struct{ whole, told error }
+
+func (e firstUpdateError) Error() string { return "first update: " + e.told.Error() }
+func (e firstUpdateError) Unwrap() error { return e.whole }

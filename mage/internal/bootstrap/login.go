@@ -1,0 +1,88 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/run"
+	"github.com/dagadbm/vps/mage/remote"
+)
+
+// login is a connection to one of the systems that a server runs in turn.
+type login struct {
+	dialer *remote.Dialer
+	host   config.Host
+	client *remote.Client
+	port   int    // where the connection was made
+	key    string // the host key it was made with, in authorized_keys form
+}
+
+func (l *login) dial(ctx context.Context, port int) error {
+	client, err := l.dialer.Dial(ctx, l.target(port))
+	if err != nil {
+		return err
+	}
+	l.client, l.port = client, port
+	return nil
+}
+
+// target is the host on a port. Once a host key was verified, every later login
+// is bound to it.
+func (l *login) target(port int) remote.Target {
+	t := l.host.Target()
+	t.Port = port
+	if l.key != "" {
+		t.HostKey = l.key
+	}
+	return t
+}
+
+func (l *login) close() {
+	if l != nil && l.client != nil {
+		_ = l.client.Close()
+	}
+}
+
+// shell says how to become root there.
+func (l *login) shell() run.Shell {
+	return run.Shell{Sudo: l.host.User != "" && l.host.User != "root"}
+}
+
+const (
+	answerLimit = 2 * time.Minute
+	maxAnswer   = 1 << 20 // bytes
+)
+
+// ask runs a short command and gives what it printed.
+func (l *login) ask(ctx context.Context, c run.Command) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, &deadlineError{
+		fmt.Sprintf("the server did not answer within %v, though the connection is up", answerLimit),
+		"look at the server on its provider's console: it may be overloaded, or its disk broken",
+	})
+	defer cancel()
+	return l.askLong(ctx, c)
+}
+
+// askLong is ask for a command whose deadline is the context's.
+func (l *login) askLong(ctx context.Context, c run.Command) ([]byte, error) {
+	return l.client.Output(ctx, c.Line, strings.NewReader(c.Stdin), maxAnswer)
+}
+
+// askFailure sorts the failure of a command that changes nothing.
+func (l *login) askFailure(doing string, err error) error {
+	f := &Failure{Host: l.host.Name, Kind: Failed, Err: fmt.Errorf("%s: %w", doing, err), Now: asItWas}
+	var exit *remote.ExitError
+	switch {
+	case errors.Is(err, remote.ErrLost), errors.As(err, new(*deadlineError)):
+		f.Kind = Unreachable
+	case errors.Is(err, remote.ErrTooMuchOutput):
+		f.Next = "log in and look what its shell prints at login"
+	case errors.As(err, &exit) && l.shell().Sudo:
+		f.Next = fmt.Sprintf("let %s use sudo without a password there, or log in as root", l.host.User)
+	}
+	return f
+}

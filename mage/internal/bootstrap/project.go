@@ -1,0 +1,44 @@
+package bootstrap
+
+import (
+	"context"
+
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/container"
+	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/remote"
+	"github.com/dagadbm/vps/mage/secrets"
+)
+
+// Project is what an install needs of the project that it is made from. The
+// functions are what other workflows do as well.
+type Project struct {
+	Dir      string
+	Config   *config.Config
+	Dialer   *remote.Dialer // for its timeouts; an install has one of its own
+	Prompter remote.Prompter
+	UI       *term.UI
+
+	// Host resolves what was typed.
+	Host func(ctx context.Context, arg string) (config.Host, error)
+	// Prepare collects and checks what would be installed.
+	Prepare func(ctx context.Context) (*Prepared, error)
+	// Update brings the installed host to the present tree, over logins of this
+	// dialer, and gives its generation. Its error tells its state and the next
+	// step.
+	Update func(ctx context.Context, d *remote.Dialer, h config.Host) (generation int, err error)
+}
+
+// Prepared is what can be known on the laptop before a server is touched.
+type Prepared struct {
+	Tree       []container.File
+	Identities *secrets.Identities
+	Report     *secrets.Report
+	Flake      *facts.FlakeFacts
+	AgeKeyPath string // where nix/ looks for the age key
+	Locked     bool   // there is a flake.lock
+	Warnings   []string
+	// Missing tells that nix/ declares a secret that is not there.
+	Missing func() error
+}
