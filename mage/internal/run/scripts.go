@@ -151,7 +151,9 @@ func (s Shell) Probe(id string, settle time.Duration) Command {
 }
 
 // Cancel builds the command that makes a run that waits to be confirmed roll back.
-func (s Shell) Cancel(id string) Command { return s.supervisor(id, "cancel", id) }
+func (s Shell) Cancel(id string) Command {
+	return s.supervisor(id, "cancel", id, "cancelled by a rollback")
+}
 
 func flag(on bool) string {
 	if on {

@@ -3,7 +3,9 @@
 # --- what the laptop calls ----------------------------------------------------
 
 # follow shows status lines and log until its input ends, and "gone" when the
-# supervisor has died. tail alone would outlive the login.
+# supervisor has died. tail alone would outlive the login. A line "cancel REASON" of
+# its input makes a run that waits to be confirmed roll back, so that a laptop needs
+# no second session for it.
 follow() {
     tail -n +1 -f "$run/status" 2>/dev/null &
     tails=$!
@@ -33,9 +35,18 @@ follow() {
             echo gone
         fi
     ) 2>/dev/null &
-    while read -r _; do :; done
+    while read -r word reason; do
+        [ "$word" != cancel ] || cancel "$reason"
+    done
     # shellcheck disable=SC2086 # a list
     kill $tails "$!" 2>/dev/null
+}
+
+# cancel REASON
+cancel() {
+    printf '%s\n' "$1" >"$run/rejected.cancel"
+    mv "$run/rejected.cancel" "$run/rejected"
+    ring
 }
 
 # orphaned: no deadline acts for the dead supervisor. The server was restarted
@@ -155,9 +166,7 @@ probe)
     ;;
 cancel)
     load "$2"
-    echo "cancelled by a rollback" >"$run/rejected.cancel"
-    mv "$run/rejected.cancel" "$run/rejected"
-    ring
+    cancel "$3"
     ;;
 recover)
     lock 0 || exit 0

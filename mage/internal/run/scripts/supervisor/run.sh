@@ -7,7 +7,7 @@
 #   supervisor.sh follow ID OFFSET   show the run's status lines as they come, and
 #                                    on stderr its log from a byte on, as it grows
 #   supervisor.sh probe ID SETTLE    look at the new system; wait for a verdict
-#   supervisor.sh cancel ID          make a run that waits roll back
+#   supervisor.sh cancel ID REASON   make a run that waits roll back
 #   supervisor.sh recover            decide a commit that a crash interrupted
 #
 # What a run leaves under $STATE/runs/ID, and who reads it:
@@ -64,9 +64,11 @@ load() {
 
 # --- telling -----------------------------------------------------------------
 
-# phase NAME [KEY=VALUE...] [message=TEXT]
+# phase NAME [KEY=VALUE...] [message=TEXT]. The line goes into the log, too, so that
+# whoever reads both can tell what came before what.
 phase() {
     now
+    printf -- '--- %s %s\n' "$now" "$*"
     printf '%s %s\n' "$now" "$*" >>"$run/status"
 }
 
