@@ -91,6 +91,7 @@
             ./modules/system.nix
             ./modules/security.nix
             ./modules/sops.nix
+            ./modules/facts.nix
             {
               nixpkgs.hostPlatform = system;
               nixpkgs.overlays = [ nix-openclaw.overlays.default ];

@@ -11,36 +11,15 @@ import (
 	"github.com/dagadbm/vps/nix"
 )
 
-// nixPaths are the paths that an expression names.
-func nixPaths(n *nixNode) []string {
-	var paths []string
-	if n.kind == nixPath {
-		paths = append(paths, n.text)
-	}
-	for _, child := range n.children() {
-		paths = append(paths, nixPaths(child)...)
-	}
-	return paths
-}
-
-// All modules are loaded flat: flake.nix names each, and none names another.
-func TestNixModulesImportNoSibling(t *testing.T) {
+// All modules are loaded flat: flake.nix names each.
+func TestNixFlakeNamesEveryModule(t *testing.T) {
 	t.Parallel()
-	var modules []string
-	for name, data := range ourFiles(t) {
-		if !strings.HasSuffix(name, ".nix") || name == "flake.nix" {
-			continue
-		}
-		modules = append(modules, "./"+name)
-		root, err := parseNix(name, []byte(data))
-		require.NoError(t, err)
-		for _, path := range nixPaths(root) {
-			assert.Equal(t, "../secrets/secrets.yaml", path, "%s names a file", name)
+	tree := ourFiles(t)
+	for name := range tree {
+		if strings.HasSuffix(name, ".nix") && name != "flake.nix" {
+			assert.Contains(t, tree["flake.nix"], "./"+name)
 		}
 	}
-	root, err := parseNix("flake.nix", []byte(ourFiles(t)["flake.nix"]))
-	require.NoError(t, err)
-	assert.ElementsMatch(t, append(modules, "./flake.nix"), nixPaths(root), "(flake.nix reads its own inputs)")
 }
 
 func TestLockNamesEveryInputAndNothingElse(t *testing.T) {
