@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync"
 
-	"github.com/dagadbm/vps/mage/internal/tree"
+	"github.com/dagadbm/vps/mage/internal/git"
 )
 
 // ancestry asks git once for each commit whether the checkout in dir builds on it:
@@ -20,7 +20,7 @@ func (a *ancestry) contains(ctx context.Context, commit string) (bool, error) {
 	a.mu.Lock()
 	ask, ok := a.asked[commit]
 	if !ok {
-		ask = sync.OnceValues(func() (bool, error) { return tree.ContainsCommit(ctx, a.dir, commit) })
+		ask = sync.OnceValues(func() (bool, error) { return git.In(a.dir).ContainsCommit(ctx, commit) })
 		if a.asked == nil {
 			a.asked = map[string]func() (bool, error){}
 		}

@@ -194,3 +194,52 @@ func TestReaders(t *testing.T) {
 	}
 	assert.False(t, strings.Contains(Declared{Owner: "app", NeededForUsers: true}.Readers(), "app"))
 }
+
+// A key that was committed, and that each of these hid from the search.
+func TestCheckOfAHostileRepository(t *testing.T) {
+	t.Parallel()
+	for name, hide := range map[string]func(t *testing.T, p Project) Project{
+		"textconv": func(t *testing.T, p Project) Project {
+			writeText(t, filepath.Join(p.Dir, ".git", "info", "attributes"), "* diff=blind\n")
+			runGit(t, p.Dir, "config", "diff.blind.textconv", "true")
+			return p
+		},
+		"external diff": func(t *testing.T, p Project) Project {
+			runGit(t, p.Dir, "config", "diff.external", "true")
+			return p
+		},
+		"shallow": func(t *testing.T, p Project) Project {
+			clone := Project{Dir: filepath.Join(t.TempDir(), "clone")}
+			runGit(t, p.Dir, "clone", "-q", "--depth=1", "file://"+p.Dir, clone.Dir)
+			require.NoError(t, os.WriteFile(clone.KeyFile(), readAll(t, p.KeyFile()), 0o600))
+			return clone
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			project := goodProject(t)
+			runGit(t, project.Dir, "add", "-f", "secrets/age-key.txt")
+			runGit(t, project.Dir, "commit", "-q", "-m", "oops")
+			runGit(t, project.Dir, "rm", "-q", "--cached", "secrets/age-key.txt")
+			runGit(t, project.Dir, "commit", "-q", "-m", "gone")
+			project = hide(t, project)
+			finding := check(t, project)["not in history"]
+			if name == "shallow" {
+				assert.Equal(t, Skipped, finding.Status)
+				assert.Contains(t, finding.Detail, "--unshallow")
+				return
+			}
+			assert.Equal(t, Fail, finding.Status)
+		})
+	}
+}
+
+func TestCheckWithTheRepositoryOfAHook(t *testing.T) {
+	project, other := goodProject(t), goodProject(t)
+	runGit(t, project.Dir, "add", "-f", "secrets/age-key.txt")
+	runGit(t, project.Dir, "commit", "-q", "-m", "oops")
+	t.Setenv("GIT_DIR", filepath.Join(other.Dir, ".git"))
+	findings := check(t, project)
+	assert.Equal(t, Fail, findings["not in history"].Status)
+	assert.Equal(t, Fail, findings["not tracked"].Status)
+}

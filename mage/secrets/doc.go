@@ -33,7 +33,7 @@
 // Decrypting a tree returns its MAC and compares nothing; the MAC covers
 // neither the type labels nor the recipients nor comments; base64 with stray
 // bits is accepted; a value labelled "bytes" panics, as do paths through a
-// text. All of that is checked here, see cipher.go and path.go.
+// text. All of that is checked here, see cipher.go and names.go.
 //
 // # Names
 //

@@ -64,7 +64,11 @@ func (b *beginning) did(format string, args ...any) {
 
 // ignore comes first: no key is ever there that git would take.
 func (b *beginning) ignore(ctx context.Context) error {
-	if keyIgnored(ctx, b.project) {
+	ignored, err := keyIgnored(ctx, b.project)
+	if err != nil {
+		return fail(err, hintOf(err), "asking git whether it ignores the age key")
+	}
+	if ignored {
 		return nil
 	}
 	old, err := os.ReadFile(b.project.IgnoreFile())

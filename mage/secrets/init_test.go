@@ -165,7 +165,9 @@ func TestInitGoesOnAfterAnInterrupt(t *testing.T) {
 			return
 		}
 		if fileExists(project.KeyFile()) {
-			assert.True(t, keyIgnored(t.Context(), project), "ignored before it is there")
+			ignored, err := keyIgnored(t.Context(), project)
+			require.NoError(t, err)
+			assert.True(t, ignored, "ignored before it is there")
 		}
 		key, _ := os.ReadFile(project.KeyFile())
 		options, _ = initOptions(t, "y")

@@ -22,7 +22,7 @@ func TestCollectAsksGit(t *testing.T) {
 		"nix/becomes-link/in": "x",
 		"nix/tracked.swp":     "x",
 	})
-	git(t, dir, "add", "-f", "nix/tracked.swp")
+	runGit(t, dir, "add", "-f", "nix/tracked.swp")
 	require.NoError(t, os.Remove(filepath.Join(dir, "nix/deleted.nix")))
 	require.NoError(t, os.Remove(filepath.Join(dir, "nix/becomes-folder")))
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, "nix/becomes-link")))
@@ -53,7 +53,7 @@ func TestCollectInASubfolderOfTheRepository(t *testing.T) {
 	dir := filepath.Join(top, "servers")
 	require.NoError(t, os.Rename(project(t, map[string]string{"nix/ignored": "x"}), dir))
 	write(t, top, map[string]string{".gitignore": "/servers/nix/ignored\n", "nix/flake.nix": "the wrong one"})
-	git(t, top, "init", "-q")
+	runGit(t, top, "init", "-q")
 	commit(t, top)
 	assert.Equal(t, []string{".sops.yaml", "flake.nix", "secrets/secrets.yaml"}, paths(collect(t, dir).Manifest()))
 }
@@ -62,7 +62,7 @@ func TestCollectInAWorktree(t *testing.T) {
 	t.Parallel()
 	dir := repository(t, map[string]string{".gitignore": "*.swp\n"})
 	other := filepath.Join(t.TempDir(), "other")
-	git(t, dir, "worktree", "add", "-q", other)
+	runGit(t, dir, "worktree", "add", "-q", other)
 	write(t, other, map[string]string{"nix/new": "x", "nix/a.swp": "x"})
 	assert.Equal(t, []string{".sops.yaml", "flake.nix", "new", "secrets/secrets.yaml"}, paths(collect(t, other).Manifest()))
 }
@@ -70,7 +70,7 @@ func TestCollectInAWorktree(t *testing.T) {
 func TestCollectLeavesOutWhatIsNotCheckedOut(t *testing.T) {
 	t.Parallel()
 	dir := repository(t, map[string]string{"nix/sparse/x": "x", "nix/y": "y"})
-	git(t, dir, "update-index", "--skip-worktree", "nix/sparse/x")
+	runGit(t, dir, "update-index", "--skip-worktree", "nix/sparse/x")
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, "nix/sparse")))
 	assert.Equal(t, []string{".sops.yaml", "flake.nix", "secrets/secrets.yaml", "y"}, paths(collect(t, dir).Manifest()))
 }
@@ -82,23 +82,23 @@ func TestCollectRefusesInGit(t *testing.T) {
 		prepare            func(t *testing.T, dir string)
 	}{
 		{"flake ignored", "nix/flake.nix", "git ignores it", func(t *testing.T, dir string) {
-			git(t, dir, "rm", "-q", "--cached", "nix/flake.nix")
+			runGit(t, dir, "rm", "-q", "--cached", "nix/flake.nix")
 			write(t, dir, map[string]string{".gitignore": "flake.nix\n"})
 		}},
 		{"secrets ignored", "secrets/secrets.yaml", "git ignores it", func(t *testing.T, dir string) {
-			git(t, dir, "rm", "-q", "--cached", "secrets/secrets.yaml")
+			runGit(t, dir, "rm", "-q", "--cached", "secrets/secrets.yaml")
 			write(t, dir, map[string]string{".gitignore": "secrets/\n"})
 		}},
 		{"secrets deleted", "secrets/secrets.yaml", "no such file", func(t *testing.T, dir string) {
 			require.NoError(t, os.Remove(filepath.Join(dir, "secrets/secrets.yaml")))
 		}},
 		{"submodule", "nix/sub", "a git repository of its own", func(t *testing.T, dir string) {
-			git(t, dir, "submodule", "--quiet", "add", repository(t, nil), "nix/sub")
+			runGit(t, dir, "submodule", "--quiet", "add", repository(t, nil), "nix/sub")
 		}},
 		{"nested repository", "nix/sub", "a git repository of its own", func(t *testing.T, dir string) {
 			write(t, dir, map[string]string{"nix/sub/x": "x"})
-			git(t, filepath.Join(dir, "nix/sub"), "init", "-q")
-			git(t, filepath.Join(dir, "nix/sub"), "add", "x")
+			runGit(t, filepath.Join(dir, "nix/sub"), "init", "-q")
+			runGit(t, filepath.Join(dir, "nix/sub"), "add", "x")
 		}},
 		{"pipe", "nix/pipe", "a named pipe", func(t *testing.T, dir string) {
 			require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "nix/pipe"), 0o600))
@@ -121,7 +121,7 @@ func TestCollectRefusesInGit(t *testing.T) {
 
 // conflict leaves three versions of the flake in the index.
 func conflict(t *testing.T, dir string) {
-	blob := git(t, dir, "rev-parse", "HEAD:nix/flake.nix")
+	blob := runGit(t, dir, "rev-parse", "HEAD:nix/flake.nix")
 	var info strings.Builder
 	info.WriteString("0 " + strings.Repeat("0", len(blob)) + "\tnix/flake.nix\n")
 	for _, stage := range []string{"1", "2", "3"} {
@@ -131,14 +131,14 @@ func conflict(t *testing.T, dir string) {
 	require.NoError(t, os.WriteFile(file, []byte(info.String()), 0o600))
 	script := filepath.Join(t.TempDir(), "feed")
 	require.NoError(t, program.Write(script, "#!/bin/sh\nexec git update-index --index-info <'"+file+"'\n"))
-	git(t, dir, "-c", "alias.feed=!"+script, "feed")
+	runGit(t, dir, "-c", "alias.feed=!"+script, "feed")
 }
 
 // A hook runs with variables that point at its own repository and index.
 func TestGitIgnoresTheEnvironmentOfAHook(t *testing.T) {
 	dir := repository(t, map[string]string{".gitignore": "*.swp\n", "nix/a.swp": "x"})
 	other := repository(t, map[string]string{"nix/wrong": "x"})
-	want := git(t, dir, "rev-parse", "HEAD")
+	want := runGit(t, dir, "rev-parse", "HEAD")
 	for name, value := range map[string]string{
 		"GIT_DIR": filepath.Join(other, ".git"), "GIT_WORK_TREE": other, "GIT_PREFIX": "nix/",
 		"GIT_INDEX_FILE": filepath.Join(other, ".git", "index"), "GIT_NAMESPACE": "x", "GIT_LITERAL_PATHSPECS": "0",
@@ -161,9 +161,6 @@ func TestCollectWithoutAGitProgram(t *testing.T) {
 	s, err := Git(context.Background(), dir)
 	require.NoError(t, err)
 	assert.Zero(t, s)
-	has, err := HasCommit(context.Background(), dir, strings.Repeat("a", 40))
-	require.NoError(t, err)
-	assert.False(t, has)
 }
 
 // Stand-ins for git say what it says where a test cannot bring it to say so.
@@ -217,7 +214,7 @@ func TestGitState(t *testing.T) {
 	assert.Zero(t, outside)
 
 	dir := repository(t, map[string]string{"nix/gen.go": "package nix\n"})
-	first := git(t, dir, "rev-parse", "HEAD")
+	first := runGit(t, dir, "rev-parse", "HEAD")
 	state := func() GitState {
 		s, err := Git(ctx, dir)
 		require.NoError(t, err)
@@ -232,14 +229,14 @@ func TestGitState(t *testing.T) {
 	write(t, dir, map[string]string{".sops.yaml": "changed: true\n"})
 	assert.True(t, state().Dirty)
 
-	git(t, dir, "checkout", "-q", "--detach")
+	runGit(t, dir, "checkout", "-q", "--detach")
 	assert.Empty(t, state().Branch)
 }
 
 func TestGitStateBeforeTheFirstCommit(t *testing.T) {
 	t.Parallel()
 	dir := project(t, nil)
-	git(t, dir, "init", "-q")
+	runGit(t, dir, "init", "-q")
 	s, err := Git(context.Background(), dir)
 	require.NoError(t, err)
 	assert.Equal(t, GitState{InRepo: true, Branch: "main", Dirty: true}, s)
@@ -249,46 +246,11 @@ func TestGitStateCountsWhatUpstreamHasMore(t *testing.T) {
 	t.Parallel()
 	upstream := repository(t, nil)
 	dir := filepath.Join(t.TempDir(), "clone")
-	git(t, upstream, "clone", "-q", upstream, dir)
+	runGit(t, upstream, "clone", "-q", upstream, dir)
 	commit(t, upstream)
 	commit(t, upstream)
-	git(t, dir, "fetch", "-q")
+	runGit(t, dir, "fetch", "-q")
 	s, err := Git(context.Background(), dir)
 	require.NoError(t, err)
 	assert.Equal(t, 2, s.Behind)
-}
-
-func TestCommits(t *testing.T) {
-	t.Parallel()
-	ctx := context.Background()
-	dir := repository(t, nil)
-	first := git(t, dir, "rev-parse", "HEAD")
-	second := commit(t, dir)
-	git(t, dir, "checkout", "-q", "--detach", first)
-	tree := git(t, dir, "rev-parse", "HEAD^{tree}")
-
-	for _, c := range []struct {
-		name, commit  string
-		has, contains bool
-	}{
-		{"checked out", first, true, true},
-		{"newer", second, true, false},
-		{"unknown", strings.Repeat("a", 40), false, false},
-		{"unknown SHA-256", strings.Repeat("a", 64), false, false},
-		{"not a commit", tree, false, false},
-	} {
-		has, err := HasCommit(ctx, dir, c.commit)
-		require.NoError(t, err, c.name)
-		assert.Equal(t, c.has, has, c.name)
-		contains, err := ContainsCommit(ctx, dir, c.commit)
-		require.NoError(t, err, c.name)
-		assert.Equal(t, c.contains, contains, c.name)
-	}
-	for _, bad := range []string{"", "HEAD", "--all", first[:39], strings.ToUpper(first), first + "\n"} {
-		_, err := HasCommit(ctx, dir, bad)
-		assert.Error(t, err, bad)
-	}
-	outside, err := ContainsCommit(ctx, t.TempDir(), first)
-	require.NoError(t, err)
-	assert.False(t, outside)
 }

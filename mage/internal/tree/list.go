@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/git"
 )
 
 // The parts of a project that are deployed.
@@ -30,9 +32,9 @@ type listing struct {
 func list(ctx context.Context, dir string) (listing, error) {
 	l, err := listGit(ctx, dir)
 	switch {
-	case errors.Is(err, errNoGit):
+	case errors.Is(err, git.ErrNoGit):
 		return listAll(ctx, dir, "git is not installed: all of nix/ is deployed, also what a .gitignore names")
-	case errors.Is(err, errNoRepository):
+	case errors.Is(err, git.ErrNoRepository):
 		return listAll(ctx, dir, "not a git repository: all of nix/ is deployed")
 	}
 	return l, err
@@ -40,17 +42,18 @@ func list(ctx context.Context, dir string) (listing, error) {
 
 // listGit lists what git tracks and what it does not ignore.
 func listGit(ctx context.Context, dir string) (listing, error) {
-	tracked, _, err := queryGit(ctx, dir, append([]string{"ls-files", "-z", "--cached", "--stage", "--"}, sources...)...)
+	repo := git.In(dir)
+	tracked, _, err := repo.Output(ctx, append([]string{"ls-files", "-z", "--cached", "--stage", "--"}, sources...)...)
 	if err != nil {
 		return listing{}, err
 	}
-	others, stderr, err := queryGit(ctx, dir, append([]string{"ls-files", "-z", "--others", "--exclude-standard", "--"}, sources...)...)
+	others, stderr, err := repo.Output(ctx, append([]string{"ls-files", "-z", "--others", "--exclude-standard", "--"}, sources...)...)
 	if err != nil {
 		return listing{}, err
 	}
 	// git warns about a folder that it cannot read, and goes on without it.
 	if strings.Contains(stderr, "could not open directory") {
-		return listing{}, &gitError{question: "ls-files", dir: dir, stderr: stderr, err: fs.ErrPermission}
+		return listing{}, &git.Error{Question: "ls-files", Dir: dir, Stderr: stderr, Err: fs.ErrPermission}
 	}
 	special, err := listSpecial(ctx, dir)
 	if err != nil {
@@ -58,10 +61,10 @@ func listGit(ctx context.Context, dir string) (listing, error) {
 	}
 	l := listing{names: special}
 	var bad problems
-	for record := range strings.SplitSeq(tracked, "\x00") {
+	for record := range strings.SplitSeq(string(tracked), "\x00") {
 		bad.add(l.addTracked(dir, record))
 	}
-	for name := range strings.SplitSeq(others, "\x00") {
+	for name := range strings.SplitSeq(string(others), "\x00") {
 		bad.add(l.addUntracked(name))
 	}
 	l.err = bad.err()

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/git"
 	"github.com/stretchr/testify/require"
 )
 
@@ -58,16 +59,16 @@ func write(t *testing.T, dir string, files map[string]string) {
 }
 
 // git runs git in dir and gives what it prints.
-func git(t *testing.T, dir string, args ...string) string {
+func runGit(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("git is not installed")
 	}
 	cmd := exec.Command("git", append([]string{
-		"-C", dir, "-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false",
+		"-C", dir, "-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false", "-c", "advice.graftFileDeprecated=false",
 		"-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always",
 	}, args...)...)
-	cmd.Env = gitEnv(os.Environ())
+	cmd.Env = git.Environment(os.Environ())
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "git %v: %s", args, out)
 	return strings.TrimSpace(string(out))
@@ -77,16 +78,16 @@ func git(t *testing.T, dir string, args ...string) string {
 func repository(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := project(t, files)
-	git(t, dir, "init", "-q")
+	runGit(t, dir, "init", "-q")
 	commit(t, dir)
 	return dir
 }
 
 func commit(t *testing.T, dir string) string {
 	t.Helper()
-	git(t, dir, "add", "-A")
-	git(t, dir, "commit", "-q", "-m", "state", "--allow-empty")
-	return git(t, dir, "rev-parse", "HEAD")
+	runGit(t, dir, "add", "-A")
+	runGit(t, dir, "commit", "-q", "-m", "state", "--allow-empty")
+	return runGit(t, dir, "rev-parse", "HEAD")
 }
 
 func collect(t *testing.T, dir string) *Tree {

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/git"
 )
 
 // listSpecial finds the sockets, pipes and devices below nix/, which git passes
@@ -19,9 +21,10 @@ func listSpecial(ctx context.Context, dir string) ([]string, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	repo := git.In(dir)
 	kept := names[:0]
 	for _, name := range names {
-		ignored, err := askGit(ctx, dir, "check-ignore", "--quiet", "--", name)
+		ignored, err := repo.Ask(ctx, "check-ignore", "--quiet", "--", name)
 		if err != nil {
 			return nil, err
 		}

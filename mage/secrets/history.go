@@ -1,0 +1,125 @@
+package secrets
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/git"
+)
+
+const (
+	keyPath     = "secrets/age-key.txt"
+	retiredPath = "secrets/age-key-retired-2000-01-01.txt" // as rotation names them
+	keyPattern  = "secrets/age-key*.txt"
+)
+
+// git checks that the key stays out of git, now and ever.
+func (c *checking) git(ctx context.Context, ids *Identities) {
+	repo := git.In(c.project.Dir)
+	inside, err := repo.Inside(ctx)
+	if err != nil || !inside {
+		why := "not a git repository"
+		if err != nil {
+			why = err.Error()
+		}
+		for _, name := range []string{"ignored by git", "not tracked", "not in history"} {
+			c.add(name, Skipped, "", "%s", why)
+		}
+		return
+	}
+	c.ignored(ctx)
+	c.tracked(ctx, repo)
+	c.history(ctx, repo, ids)
+}
+
+func (c *checking) ignored(ctx context.Context) {
+	ignored, err := keyIgnored(ctx, c.project)
+	switch {
+	case err != nil:
+		c.add("ignored by git", Skipped, "", "%v", err)
+	case ignored:
+		c.add("ignored by git", Pass, "", "%s", keyPath)
+	default:
+		c.add("ignored by git", Fail, "Add the line /secrets/age-key*.txt to .gitignore, or run `mage secrets:init`.", "git would take %s", keyPath)
+	}
+}
+
+func (c *checking) tracked(ctx context.Context, repo *git.Repo) {
+	tracked, err := repo.Tracks(ctx, keyPattern)
+	switch {
+	case err != nil:
+		c.add("not tracked", Skipped, "", "%v", err)
+	case tracked:
+		c.add("not tracked", Fail, "Run `git rm --cached secrets/age-key.txt`, then `mage secrets:rotate`.", "git tracks the key")
+	default:
+		c.add("not tracked", Pass, "", "%s", keyPath)
+	}
+}
+
+func (c *checking) history(ctx context.Context, repo *git.Repo, ids *Identities) {
+	if ids == nil {
+		c.add("not in history", Skipped, "", "there is no key to look for")
+		return
+	}
+	commits, err := keyCommits(ctx, repo, ids)
+	switch {
+	case errors.Is(err, git.ErrShallow):
+		c.add("not in history", Skipped, "", "%v; `git fetch --unshallow` gets the rest", err)
+	case err != nil:
+		c.add("not in history", Skipped, "", "%v", err)
+	case len(commits) > 0:
+		c.add("not in history", Fail, "Run `mage secrets:rotate`, then change the values: whoever has the repository has the key.",
+			"the key is in %s", strings.Join(commits, ", "))
+	default:
+		c.add("not in history", Pass, "", "in no commit of any branch, tag, stash or reflog")
+	}
+}
+
+// keyIgnored reports whether git ignores the key file and retired ones. Outside
+// of git the line in .gitignore counts.
+func keyIgnored(ctx context.Context, project Project) (bool, error) {
+	repo := git.In(project.Dir)
+	inside, err := repo.Inside(ctx)
+	if errors.Is(err, git.ErrNoGit) || err == nil && !inside {
+		data, err := readIgnore(project)
+		return err == nil && slices.Contains(strings.Fields(data), "/secrets/age-key*.txt"), nil
+	}
+	for _, path := range []string{keyPath, retiredPath} {
+		if err != nil {
+			return false, err
+		}
+		var ignored bool
+		if ignored, err = repo.Ignores(ctx, path); err == nil && !ignored {
+			return false, nil
+		}
+	}
+	return err == nil, err
+}
+
+// keyCommits looks through all that git keeps for one of the identities, under
+// whatever name. Keys never become arguments: objects are compared here.
+func keyCommits(ctx context.Context, repo *git.Repo, ids *Identities) ([]string, error) {
+	own := ids.without([]string{ExampleRecipient})
+	found, err := repo.Search(ctx, own.in)
+	var out []string
+	for _, object := range found {
+		if len(object.Commits) == 0 {
+			out = append(out, "object "+object.ID)
+		}
+		for _, commit := range object.Commits {
+			out = append(out, "commit "+commit)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), err
+}
+
+// in reports whether data holds one of the keys.
+func (ids *Identities) in(data []byte) bool {
+	return slices.ContainsFunc(ids.all, func(id identity) bool {
+		return bytes.Contains(data, []byte(id.line)) || bytes.Contains(data, []byte(strings.ToLower(id.line)))
+	})
+}
