@@ -21,6 +21,7 @@ var (
 type Client struct {
 	target   Target
 	hostKey  ssh.PublicKey
+	loginKey ssh.PublicKey // nil if the server asked for none
 	warnings []string
 	banner   string
 
@@ -38,6 +39,9 @@ func newClient(a *attempt, l *link, conn ssh.Conn, chans <-chan ssh.NewChannel, 
 	c := &Client{
 		target: a.target, hostKey: plainKey(a.policy.agreed), banner: a.banner.text(),
 		link: l, via: a.via, done: make(chan struct{}),
+	}
+	if p := a.login.current; p != nil {
+		c.loginKey = plainKey(p.PublicKey())
 	}
 	if a.policy.warning != "" {
 		c.warnings = append(c.warnings, a.policy.warning)
@@ -104,6 +108,10 @@ func (c *Client) HostKey() ssh.PublicKey { return c.hostKey }
 func (c *Client) HostKeyLine() string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(c.hostKey)))
 }
+
+// LoginKey returns the key that the server let in; of a certificate, the key in it.
+// It is nil where the server asked for no key.
+func (c *Client) LoginKey() ssh.PublicKey { return c.loginKey }
 
 // Fingerprint returns the host key's, as "SHA256:…".
 func (c *Client) Fingerprint() string { return ssh.FingerprintSHA256(c.hostKey) }
