@@ -37,7 +37,7 @@ func problems(found []deploy.Finding) error {
 	var errs []error
 	for _, f := range found {
 		if f.Status == secrets.Fail {
-			errs = append(errs, &deploy.Failure{Code: deploy.CodeFindings, Err: errors.New(f.Name + ": " + f.Detail), Next: f.Remedy})
+			errs = append(errs, &deploy.Failure{Code: deploy.CodeFindings, Err: errors.New(f.Name + ": " + f.Detail), Next: f.Next})
 		}
 	}
 	return errors.Join(errs...)

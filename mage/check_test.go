@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dagadbm/vps/mage/deploy"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/stretchr/testify/assert"
@@ -16,8 +17,8 @@ func TestCheckAnswersOnStdoutAndTellsEachRemedy(t *testing.T) {
 	t.Parallel()
 	found := []deploy.Finding{
 		{Name: "go", Status: secrets.Pass, Detail: "go1.26"},
-		{Name: "flake.lock", Status: secrets.Fail, Detail: "there is none", Remedy: "mage lock"},
-		{Name: "git", Status: secrets.Fail, Detail: "a change", Remedy: "git commit"},
+		{Name: "flake.lock", Status: secrets.Fail, Detail: "there is none", Next: next.Words("mage lock")},
+		{Name: "git", Status: secrets.Fail, Detail: "a change", Next: next.Words("git commit")},
 	}
 	var out strings.Builder
 	s := &session{&deploy.Project{UI: term.New(strings.NewReader(""), &out, io.Discard)}}

@@ -101,8 +101,8 @@ func failure(t *testing.T, err error, code Code, says, next string) *Failure {
 	assert.Contains(t, f.Error(), says)
 	assert.Equal(t, code, f.Code, "%v", f)
 	assert.NotEmpty(t, f.Now)
-	assert.Contains(t, f.Hint(), next)
-	assert.NotEmpty(t, f.Hint())
+	assert.Contains(t, f.NextStep().String(), next)
+	assert.NotEmpty(t, f.NextStep().String())
 	return f
 }
 
@@ -152,7 +152,7 @@ func TestBootstrapRefusesBeforeItTouchesAnything(t *testing.T) {
 			assert.Contains(t, f.Error(), tc.says)
 			assert.Equal(t, tc.code, f.Code, "%v", f)
 			assert.NotEmpty(t, f.Now)
-			assert.Contains(t, f.Hint(), tc.next)
+			assert.Contains(t, f.NextStep().String(), tc.next)
 			assert.False(t, c.ran(), "the installer was started")
 			assert.NotContains(t, c.server.ReadFile("root/.ssh/authorized_keys"), "vps-install")
 			assert.NoFileExists(t, bootstrap.RecordPath(c.Dir, c.hosts["web"]))

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // bounds limit what a server can keep us waiting for that answers signs of
@@ -35,17 +37,20 @@ func (b bounds) sendWithin(size int) time.Duration {
 
 // silentError is a server that keeps the connection up and does not do what it
 // was asked for.
-type silentError struct{ text, hint string }
+type silentError struct {
+	text string
+	step next.Step
+}
 
 func (e *silentError) Error() string { return e.text }
 
-// Hint says what to do.
-func (e *silentError) Hint() string { return e.hint }
+// NextStep says what to do.
+func (e *silentError) NextStep() next.Step { return e.step }
 
 func silent(doing string, limit time.Duration) error {
 	return &silentError{
 		fmt.Sprintf("the server did not %s within %v, though the connection is up", doing, limit),
-		"look at the server on its provider's console: it may be overloaded, or its disk broken",
+		next.Words("look at the server on its provider's console: it may be overloaded, or its disk broken"),
 	}
 }
 

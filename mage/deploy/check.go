@@ -11,6 +11,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/remote"
@@ -93,8 +94,8 @@ func (l *findings) skip(name, format string, args ...any) {
 	*l = append(*l, Finding{Name: name, Status: secrets.Skipped, Detail: fmt.Sprintf(format, args...)})
 }
 
-func (l *findings) fail(name, remedy, format string, args ...any) {
-	*l = append(*l, Finding{Name: name, Status: secrets.Fail, Detail: oneLine(fmt.Sprintf(format, args...)), Remedy: remedy})
+func (l *findings) fail(name string, remedy next.Step, format string, args ...any) {
+	*l = append(*l, Finding{Name: name, Status: secrets.Fail, Detail: oneLine(fmt.Sprintf(format, args...)), Next: remedy})
 }
 
 // oneLine makes one line of the several that joined errors have.
@@ -102,17 +103,17 @@ func oneLine(text string) string { return strings.ReplaceAll(strings.TrimSpace(t
 
 // err is the finding of an error: what it wraps is told without the host's name,
 // which the finding has already.
-func (l *findings) err(name string, err error, remedy string) {
+func (l *findings) err(name string, err error, remedy next.Step) {
 	var f *Failure
 	text := err
 	if errors.As(err, &f) {
 		text = f.Err
 	}
-	l.fail(name, hintOr(err, remedy), "%v", text)
+	l.fail(name, next.Or(next.Of(err), remedy), "%v", text)
 }
 
 // verdict is a pass, or the error.
-func (l *findings) verdict(name string, err error, remedy, format string, args ...any) {
+func (l *findings) verdict(name string, err error, remedy next.Step, format string, args ...any) {
 	if err != nil {
 		l.err(name, err, remedy)
 		return

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // The findings that need a container.
@@ -39,7 +40,7 @@ func (c *checker) container(ctx context.Context) (l findings) {
 	line := progress.Host("nix")
 	line.Phase("checking the flake")
 	_, err = n.run(ctx, "", flakeCheckArgs()...)
-	l.verdict(nixFinding, err, "mage check", "nothing is wrong in the flake")
+	l.verdict(nixFinding, err, next.Target("check"), "nothing is wrong in the flake")
 	line.Phase("evaluating every output")
 	l = append(l, c.evaluate(ctx, n)...)
 	line.Done(resultOf(err), nil)
@@ -54,7 +55,7 @@ func flakeCheckArgs() []string {
 // asked, if it cannot.
 func (c *checker) engine(ctx context.Context, n *nixOnTree, l *findings) string {
 	if err := n.engine.Ping(ctx); err != nil {
-		l.err(engineFinding, err, "start the container engine")
+		l.err(engineFinding, err, next.Words("start the container engine"))
 		l.skip(imageFinding, "no container engine answers")
 		return "no container engine answers"
 	}
@@ -62,10 +63,10 @@ func (c *checker) engine(ctx context.Context, n *nixOnTree, l *findings) string 
 	has, err := n.engine.HasImage(ctx, n.image)
 	switch {
 	case err != nil:
-		l.err(imageFinding, err, "start the container engine")
+		l.err(imageFinding, err, next.Words("start the container engine"))
 		return "the image could not be asked for"
 	case !has:
-		l.fail(imageFinding, c.p.Config.Install.Engine+" pull "+n.image, "%s is not here yet", n.image)
+		l.fail(imageFinding, next.Shell(c.p.Config.Install.Engine, "pull", n.image), "%s is not here yet", n.image)
 		return "the image is not here"
 	}
 	l.pass(imageFinding, "%s", n.image)
@@ -80,7 +81,7 @@ func (c *checker) engine(ctx context.Context, n *nixOnTree, l *findings) string 
 func (c *checker) evaluate(ctx context.Context, n *nixOnTree) (l findings) {
 	names, err := c.outputNames(ctx, n)
 	if err != nil {
-		l.err(evalFinding, err, "mage check")
+		l.err(evalFinding, err, next.Target("check"))
 		return l
 	}
 	for _, name := range names {
@@ -89,7 +90,7 @@ func (c *checker) evaluate(ctx context.Context, n *nixOnTree) (l findings) {
 			err = fmt.Errorf("nix/flake.nix has no output %q", name)
 		}
 		if err != nil {
-			l.err(evalFinding+" of "+name, evalError(err), "mage check")
+			l.err(evalFinding+" of "+name, evalError(err), next.Target("check"))
 			continue
 		}
 		h := facts.Host(name)

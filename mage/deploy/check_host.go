@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/bootstrap"
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 )
@@ -32,7 +32,7 @@ func (c *checker) host(ctx context.Context) (l findings) {
 	}
 	h, err := c.p.host(ctx, c.o.Host)
 	if err != nil {
-		l.err(c.o.Host, err, "name a host of vps.yaml")
+		l.err(c.o.Host, err, next.Words("name a host of vps.yaml"))
 		return l
 	}
 	look := &hostCheck{checker: c, h: h}
@@ -64,11 +64,11 @@ func (c *hostCheck) run(ctx context.Context) {
 	}
 	facts, err := c.link.facts(ctx, run.FactsQuery{AgeKey: keyFile, Manifest: true, Units: true})
 	if err != nil {
-		c.err("facts", err, "log in and look whether its shell works")
+		c.err("facts", err, next.Words("log in and look whether its shell works"))
 		return
 	}
 	c.clock(facts.Time, began, time.Now())
-	c.verdict("architecture", refuseArch(c.h, facts), "", "%s (%s)", systems[facts.Arch], facts.Arch)
+	c.verdict("architecture", refuseArch(c.h, facts), next.Step{}, "%s (%s)", systems[facts.Arch], facts.Arch)
 	fresh := c.fresh(ctx, facts)
 	if !facts.NixOS {
 		c.notOurs(facts, fresh)
@@ -97,7 +97,7 @@ func (c *hostCheck) reach(ctx context.Context) bool {
 		if isHostKeyProblem(err) {
 			name = "host key"
 		}
-		c.err(name, err, "check the address and the provider's console")
+		c.err(name, err, next.Words("check the address and the provider's console"))
 		c.skip("everything else", "no login")
 		return false
 	}
@@ -130,7 +130,7 @@ func (c *hostCheck) clock(theirs, before, after time.Time) {
 		skew = theirs.Sub(after)
 	}
 	if skew > maxSkew {
-		c.fail("clock", "ssh there and run: systemctl restart systemd-timesyncd", "differs from this machine's by %v", skew.Round(time.Second))
+		c.fail("clock", next.Say("ssh there and run: %s", next.Shell("systemctl", "restart", "systemd-timesyncd")), "differs from this machine's by %v", skew.Round(time.Second))
 		return
 	}
 	c.pass("clock", "right to %v", max(skew.Round(time.Second), time.Second))
@@ -145,17 +145,17 @@ func (c *hostCheck) fresh(ctx context.Context, facts run.Facts) run.FreshFacts {
 	}
 	out, err := c.link.ask(ctx, c.link.shell().Fresh(disks))
 	if err != nil {
-		c.err("disk", c.link.askFailure("look at the disks", err), "")
+		c.err("disk", c.link.askFailure("look at the disks", err), next.Step{})
 		return run.FreshFacts{}
 	}
 	f, err := run.ParseFresh(bytes.NewReader(out))
 	switch {
 	case err != nil:
-		c.err("disk", err, "")
+		c.err("disk", err, next.Step{})
 	case len(disks) == 0:
 		c.skip("disk", "what nix/ says of it is not known")
 	case len(f.Missing) > 0:
-		c.fail("disk", "name the right one in nix/modules/disk.nix (vps.disk)", "the server has no disk %s; it has: %s",
+		c.fail("disk", next.Words("name the right one in nix/modules/disk.nix (vps.disk)"), "the server has no disk %s; it has: %s",
 			strings.Join(f.Missing, ", "), strings.Join(f.Devices, "; "))
 	default:
 		c.pass("disk", "%s", strings.Join(disks, ", "))
@@ -165,8 +165,8 @@ func (c *hostCheck) fresh(ctx context.Context, facts run.Facts) run.FreshFacts {
 
 // notOurs is a server that only bootstrap can do something with.
 func (c *hostCheck) notOurs(facts run.Facts, fresh run.FreshFacts) {
-	c.skip("NixOS", "it runs %q; mage bootstrap %s makes it ours, and wipes it", facts.OS, c.h.Name)
-	c.verdict("bootstrap", bootstrap.RefuseFresh(c.h.Name, fresh), "", "the server has what the installer needs, and %d MB of memory", facts.Memory>>20)
+	c.skip("NixOS", "it runs %q; next: %s, which erases it", facts.OS, next.Target("bootstrap", c.h.Name))
+	c.verdict("bootstrap", bootstrap.RefuseFresh(c.h.Name, fresh), next.Step{}, "the server has what the installer needs, and %d MB of memory", facts.Memory>>20)
 }
 
 // system is what every run needs.
@@ -175,25 +175,25 @@ func (c *hostCheck) system(f run.Facts) {
 	if arch := refuseArch(c.h, f); err != nil && arch != nil && err.Error() == arch.Error() {
 		err = nil // told already
 	}
-	c.verdict("NixOS", err, "", "%s, root, and /etc/nixos can be exchanged", f.Version)
+	c.verdict("NixOS", err, next.Step{}, "%s, root, and /etc/nixos can be exchanged", f.Version)
 	if f.Memory > 0 && f.Memory < bootstrap.MinMemory {
-		c.fail("memory", "take a server with 1 GB of memory or more", "%d MB: building a system there will fail", f.Memory>>20)
+		c.fail("memory", next.Words("take a server with 1 GB of memory or more"), "%d MB: building a system there will fail", f.Memory>>20)
 	} else {
 		c.pass("memory", "%d MB", f.Memory>>20)
 	}
-	c.verdict("free", refuseBusy(c.h, f), "", "nobody else is at work there")
+	c.verdict("free", refuseBusy(c.h, f), next.Step{}, "nobody else is at work there")
 }
 
 // boot is what the next start depends on.
 func (c *hostCheck) boot(f run.Facts) {
 	if f.FreeBoot < minFreeBoot {
-		c.fail("/boot", "ssh there and run: nix-collect-garbage --delete-older-than 14d && /run/current-system/bin/switch-to-configuration boot",
+		c.fail("/boot", next.Say("ssh there and run: %s && %s", next.Shell("nix-collect-garbage", "--delete-older-than", "14d"), next.Shell("/run/current-system/bin/switch-to-configuration", "boot")),
 			"%d MB free: a new kernel needs %d MB", f.FreeBoot>>20, minFreeBoot>>20)
 	} else {
 		c.pass("/boot", "%d MB free", f.FreeBoot>>20)
 	}
 	if c.link.port != c.h.Port {
-		c.fail("port", fmt.Sprintf("write port: %d for it in vps.yaml, or correct nix/", c.link.port),
+		c.fail("port", next.Say("write port: %d for it in vps.yaml, or correct nix/", c.link.port),
 			"it answers on port %d, and is declared on port %d", c.link.port, c.h.Port)
 		return
 	}
@@ -203,7 +203,7 @@ func (c *hostCheck) boot(f run.Facts) {
 		return
 	}
 	if port := flake.Host(output(c.h, f)).SSHPort; port != 0 && port != c.h.Port {
-		c.fail("port", fmt.Sprintf("write port: %d for it in vps.yaml, or correct nix/", port),
+		c.fail("port", next.Say("write port: %d for it in vps.yaml, or correct nix/", port),
 			"nix/ lets sshd listen on port %d, and vps.yaml says port %d: the next update could not be confirmed", port, c.h.Port)
 		return
 	}
@@ -214,14 +214,14 @@ func (c *hostCheck) boot(f run.Facts) {
 func (c *hostCheck) deployable(ctx context.Context, f run.Facts) {
 	pre, err := c.prepared()
 	if err != nil {
-		c.err("update", err, "mage check")
+		c.err("update", err, next.Target("check"))
 		return
 	}
-	c.verdict("space", refuseSpace(c.h, pre, f), "", "%d MB free for /nix/store, %d MB for /etc", f.FreeNix>>20, f.FreeEtc>>20)
-	c.verdict("output", refuseOutput(c.h, pre, f), "", "%s", output(c.h, f))
-	c.verdict("age key", refuseKey(c.h, pre, f), "", "the server's key decrypts %s", secretsPath)
-	c.verdict("commit", refuseCommit(ctx, c.h, &ancestry{dir: c.p.Dir}, f, false), "", "%s", recordText(f.Record))
-	c.verdict("nixpkgs", refuseOlder(c.h, pre, f, false), "", "flake.lock is not older than what runs there")
+	c.verdict("space", refuseSpace(c.h, pre, f), next.Step{}, "%d MB free for /nix/store, %d MB for /etc", f.FreeNix>>20, f.FreeEtc>>20)
+	c.verdict("output", refuseOutput(c.h, pre, f), next.Step{}, "%s", output(c.h, f))
+	c.verdict("age key", refuseKey(c.h, pre, f), next.Step{}, "the server's key decrypts %s", secretsPath)
+	c.verdict("commit", refuseCommit(ctx, c.h, &ancestry{dir: c.p.Dir}, f, false), next.Step{}, "%s", recordText(f.Record))
+	c.verdict("nixpkgs", refuseOlder(c.h, pre, f, false), next.Step{}, "flake.lock is not older than what runs there")
 }
 
 func recordText(r *run.Record) string {

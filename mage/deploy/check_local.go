@@ -14,6 +14,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/secrets"
@@ -35,7 +36,7 @@ func (c *checker) tools(context.Context) (l findings) {
 
 func (l *findings) goVersion(v string) {
 	if version.IsValid(v) && version.Compare(v, oldestGo) < 0 {
-		l.fail("go", "install Go 1.26 or newer from https://go.dev/dl", "%s is too old", v)
+		l.fail("go", next.Words("install Go 1.26 or newer from https://go.dev/dl"), "%s is too old", v)
 		return
 	}
 	l.pass("go", "%s on %s/%s", v, runtime.GOOS, runtime.GOARCH)
@@ -50,7 +51,7 @@ func (l *findings) mageVersion(info *debug.BuildInfo) {
 				continue
 			}
 			if _, err := fmt.Sscanf(m.Version, "v%d.%d", &major, &minor); err == nil && major == 1 && minor < oldestMage {
-				l.fail("mage", "go get -tool "+path+"@latest", "%s is too old: it knows no flags of targets", m.Version)
+				l.fail("mage", next.Shell("go", "get", "-tool", path+"@latest"), "%s is too old: it knows no flags of targets", m.Version)
 				return
 			}
 			l.pass("mage", "%s", m.Version)
@@ -63,7 +64,7 @@ func (l *findings) mageVersion(info *debug.BuildInfo) {
 func (c *checker) config(context.Context) (l findings) {
 	switch n := len(c.p.Config.Hosts); {
 	case c.unread != nil:
-		l.err(config.FileName, c.unread, "correct vps.yaml")
+		l.err(config.FileName, c.unread, next.Words("correct vps.yaml"))
 	case n == 0:
 		l.pass(config.FileName, "lists no hosts; name them by alias or address")
 	default:
@@ -76,7 +77,7 @@ func (c *checker) config(context.Context) (l findings) {
 func (c *checker) files(context.Context) (l findings) {
 	t, err := c.tree()
 	if err != nil {
-		l.err("tree", err, "mage init")
+		l.err("tree", err, next.Target("init"))
 	} else {
 		l.pass("tree", "%s", strings.Join(append([]string{fmt.Sprintf("%d files, %d kB", t.Manifest().Len(), (t.Size()+1023)>>10)}, t.Warnings()...), "; "))
 	}
@@ -84,13 +85,13 @@ func (c *checker) files(context.Context) (l findings) {
 	var unclear *facts.FlakeError
 	switch {
 	case errors.As(err, &unclear) && strings.Contains(unclear.Problem, "the tree does not have"):
-		l.fail("nix/", "restore that file, or remove its name from there", "%v", err)
+		l.fail("nix/", next.Words("restore that file, or remove its name from there"), "%v", err)
 		return l
 	case errors.As(err, &unclear):
 		l.skip("nix/", "not in the form that is read here, so that only Nix itself can judge it: %v", err)
 		return l
 	case err != nil:
-		l.err("nix/", err, "correct nix/")
+		l.err("nix/", err, next.Words("correct nix/"))
 		return l
 	}
 	l.pass("nix/", "outputs %s", strings.Join(flake.Outputs, ", "))
@@ -103,7 +104,7 @@ func (l *findings) outputs(hosts []config.HostEntry, flake *facts.FlakeFacts) {
 	for _, h := range hosts {
 		name := outputOf(h)
 		if name != "" && !slices.Contains(flake.Outputs, name) {
-			l.fail("output of "+h.Name, "add it to nixosConfigurations, or name another one as flake: in vps.yaml",
+			l.fail("output of "+h.Name, next.Words("add it to nixosConfigurations, or name another one as flake: in vps.yaml"),
 				"nix/flake.nix has no output %q", name)
 		}
 	}
@@ -125,12 +126,12 @@ func (c *checker) lock(context.Context) (l findings) {
 	}
 	data, there := t.File(lockName)
 	if !there {
-		l.fail(lockName, "mage lock", "there is none: nothing says which revisions are deployed")
+		l.fail(lockName, next.Target("lock"), "there is none: nothing says which revisions are deployed")
 		return l
 	}
 	lock, err := facts.ReadLock(data)
 	if err != nil {
-		l.err(lockName, checkOld(data), "mage lock")
+		l.err(lockName, checkOld(data), next.Target("lock"))
 		return l
 	}
 	l.locked(t, lock)
@@ -148,17 +149,17 @@ func (l *findings) locked(t *tree.Tree, lock *facts.Lock) {
 	missing, extra := lock.Differs(inputs)
 	switch {
 	case len(missing) > 0:
-		l.fail(lockName, "mage lock -input="+missing[0], "does not pin %s", strings.Join(missing, ", "))
+		l.fail(lockName, next.Target("lock", "-input="+missing[0]), "does not pin %s", strings.Join(missing, ", "))
 		return
 	case len(extra) > 0:
-		l.fail(lockName, "mage lock", "pins what flake.nix does not name: %s", strings.Join(extra, ", "))
+		l.fail(lockName, next.Target("lock"), "pins what flake.nix does not name: %s", strings.Join(extra, ", "))
 		return
 	}
 	text := fmt.Sprintf("pins all %d inputs", len(inputs))
 	if pin, ok := lock.Nixpkgs(); ok {
 		text += ", nixpkgs of " + pin.LastModified.Format("2006-01-02")
 		if time.Since(pin.LastModified) > oldLock {
-			text += "; that is over 30 days ago: mage lock"
+			text += "; that is over 30 days ago: " + next.Target("lock").String()
 		}
 	}
 	l.pass(lockName, "%s", text)
@@ -186,18 +187,18 @@ func (c *checker) git(ctx context.Context) (l findings) {
 	s, err := tree.Git(ctx, c.p.Dir)
 	switch {
 	case err != nil:
-		l.err("git", err, "correct the repository")
+		l.err("git", err, next.Words("correct the repository"))
 	case !s.InRepo:
 		l.skip("git", "not a git repository, or git is not installed")
 	case s.Commit == "":
-		l.fail("git", "git add -A && git commit", "nothing is committed yet")
+		l.fail("git", next.Say("%s && %s", next.Shell("git", "add", "-A"), next.Shell("git", "commit")), "nothing is committed yet")
 	case s.Dirty:
-		l.fail("git", "git add -A && git commit", "what would be deployed is not what commit %s has", short(s.Commit))
+		l.fail("git", next.Say("%s && %s", next.Shell("git", "add", "-A"), next.Shell("git", "commit")), "what would be deployed is not what commit %s has", short(s.Commit))
 	default:
 		l.pass("git", "%s, commit %s", cmp.Or(s.Branch, "no branch"), short(s.Commit))
 	}
 	if err == nil && s.InRepo && s.Behind > 0 {
-		l.fail("git upstream", "git pull", "%d commits of the upstream branch are missing here", s.Behind)
+		l.fail("git upstream", next.Shell("git", "pull"), "%d commits of the upstream branch are missing here", s.Behind)
 	}
 	return l
 }
@@ -208,7 +209,7 @@ func (c *checker) logins(ctx context.Context) (l findings) {
 	if c.unread == nil && len(c.p.Config.Hosts) > 0 {
 		hosts, err := c.p.Resolver.Resolve(ctx, "all")
 		if err != nil {
-			l.err("SSH keys", err, "correct vps.yaml or ~/.ssh/config")
+			l.err("SSH keys", err, next.Words("correct vps.yaml or ~/.ssh/config"))
 			return l
 		}
 		targets = nil
@@ -221,9 +222,9 @@ func (c *checker) logins(ctx context.Context) (l findings) {
 		keys, sealed, err := c.p.Dialer.PublicKeys(ctx, t)
 		switch {
 		case err != nil:
-			l.err("SSH keys of "+t.Name, err, "name a key that exists as identity: in vps.yaml")
+			l.err("SSH keys of "+t.Name, err, next.Words("name a key that exists as identity: in vps.yaml"))
 		case len(keys) == 0 && !sealed:
-			l.fail("SSH keys of "+t.Name, "ssh-keygen -t ed25519", "there is none, neither in a file nor in an agent")
+			l.fail("SSH keys of "+t.Name, next.Shell("ssh-keygen", "-t", "ed25519"), "there is none, neither in a file nor in an agent")
 		case sealed:
 			usable = append(usable, fmt.Sprintf("%s: %d, and one with a passphrase", t.Name, len(keys)))
 		default:

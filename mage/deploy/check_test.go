@@ -141,8 +141,8 @@ func TestCheckFindsLocalFaults(t *testing.T) {
 			bad := failed(f.Check(t.Context(), CheckOptions{Offline: true}))
 
 			require.Contains(t, bad, c.finding)
-			assert.Contains(t, bad[c.finding].Remedy, c.remedy)
-			assert.NotEmpty(t, bad[c.finding].Remedy)
+			assert.Contains(t, bad[c.finding].Next.String(), c.remedy)
+			assert.NotEmpty(t, bad[c.finding].Next.String())
 		})
 	}
 }
@@ -183,7 +183,7 @@ func TestCheckWithoutWhatNixNeeds(t *testing.T) {
 
 			bad := failed(found)
 			assert.Len(t, bad, 1)
-			assert.Contains(t, bad[c.finding].Remedy, c.remedy)
+			assert.Contains(t, bad[c.finding].Next.String(), c.remedy)
 			for _, name := range []string{nixFinding, evalFinding} {
 				assert.Equal(t, Finding{Name: name, Status: secrets.Skipped, Detail: c.skipped}, find(t, found, name))
 			}
@@ -212,7 +212,7 @@ func TestCheckTellsWhatNixSays(t *testing.T) {
 
 	for _, name := range []string{nixFinding, "evaluation of vps-x86"} {
 		assert.Contains(t, bad[name].Detail, "undefined variable 'pkg' (nix/modules/system.nix:12:30)", name)
-		assert.Equal(t, "correct nix/modules/system.nix:12:30", bad[name].Remedy)
+		assert.Equal(t, "correct nix/modules/system.nix:12:30", bad[name].Next.String())
 	}
 }
 
@@ -272,8 +272,8 @@ func TestCheckFindsWhatAHostWouldRefuse(t *testing.T) {
 			bad := failed(f.Check(t.Context(), CheckOptions{Host: "web", Offline: true}))
 
 			require.Contains(t, bad, "web: "+c.finding)
-			assert.Contains(t, bad["web: "+c.finding].Remedy, c.remedy)
-			assert.NotEmpty(t, bad["web: "+c.finding].Remedy)
+			assert.Contains(t, bad["web: "+c.finding].Next.String(), c.remedy)
+			assert.NotEmpty(t, bad["web: "+c.finding].Next.String())
 			assert.NotContains(t, bad["web: "+c.finding].Detail, "web: ", "the host is named once")
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/secrets"
 )
 
@@ -37,6 +38,6 @@ func (p *Project) refuseMissing(host string, declared []facts.Declared) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return &Failure{Host: host, Code: CodeUsage, Now: "nothing was changed", Next: "run: mage secrets:set " + missing[0],
+	return &Failure{Host: host, Code: CodeUsage, Now: "nothing was changed", Next: next.Target("secrets:set", missing[0]),
 		Err: fmt.Errorf("%s lacks what nix/ declares: %s", secretsPath, strings.Join(missing, ", "))}
 }

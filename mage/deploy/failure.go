@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -41,7 +42,7 @@ type Failure struct {
 	Code Code
 	Err  error
 	Now  string
-	Next string
+	Next next.Step
 }
 
 func (f *Failure) Error() string {
@@ -57,17 +58,8 @@ func (f *Failure) Unwrap() error { return f.Err }
 // State says what state the host is in now.
 func (f *Failure) State() string { return f.Now }
 
-// Hint says what to do next. A cause that knows better wins.
-func (f *Failure) Hint() string {
-	if f.Next != "" {
-		return f.Next
-	}
-	var hint interface{ Hint() string }
-	if errors.As(f.Err, &hint) {
-		return hint.Hint()
-	}
-	return ""
-}
+// NextStep says what to do next: Next, or what the cause says.
+func (f *Failure) NextStep() next.Step { return next.Or(f.Next, next.Of(f.Err)) }
 
 // ExitStatus is the exit status for the shell.
 func (f *Failure) ExitStatus() int { return int(f.Code) }
@@ -80,8 +72,8 @@ func usage(err error) error {
 }
 
 // refused is a failure found before anything was changed on the host.
-func refused(host string, next string, format string, args ...any) error {
-	return &Failure{Host: host, Code: CodeFailed, Err: fmt.Errorf(format, args...), Now: asItWas, Next: next}
+func refused(host string, step next.Step, format string, args ...any) error {
+	return &Failure{Host: host, Code: CodeFailed, Err: fmt.Errorf(format, args...), Now: asItWas, Next: step}
 }
 
 // connectFailure sorts an error of dialling: a server that does not answer is

@@ -121,8 +121,8 @@ func (c trouble) survived(t *testing.T, v *victim, before standing, err error, s
 	var f *Failure
 	told := story
 	if errors.As(err, &f) {
-		told += f.Error() + f.State() + f.Hint()
-		ok = assert.NotEmpty(t, f.State()) && assert.NotEmpty(t, f.Hint()) && ok
+		told += f.Error() + f.State() + f.NextStep().String()
+		ok = assert.NotEmpty(t, f.State()) && assert.NotEmpty(t, f.NextStep().String()) && ok
 	}
 	ok = assert.Contains(t, told, c.says) && ok
 	if c.code == CodeDone {
@@ -146,7 +146,7 @@ func lastWords(err error) string {
 	if !errors.As(err, &f) {
 		return "done"
 	}
-	told := strings.Join([]string{f.Err.Error(), f.State(), f.Hint()}, "; ")
+	told := strings.Join([]string{f.Err.Error(), f.State(), f.NextStep().String()}, "; ")
 	return strings.ReplaceAll(told, "\n", ": ")
 }
 

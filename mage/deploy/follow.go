@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
 )
@@ -74,7 +75,7 @@ func (f *follower) begin(ctx context.Context, first *sight, c parcel) (run.Statu
 		return run.Status{}, errors.Join(errUnsure, again, err)
 	}
 	if f.link.forget(ctx, f.id) {
-		return run.Status{}, &Failure{Host: f.link.host.Name, Code: CodeUnreachable, Err: err, Now: asItWas, Next: "run it again"}
+		return run.Status{}, &Failure{Host: f.link.host.Name, Code: CodeUnreachable, Err: err, Now: asItWas, Next: next.Words("run it again")}
 	}
 	return f.follow(ctx)
 }

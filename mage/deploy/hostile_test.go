@@ -162,7 +162,7 @@ func meet(t *testing.T, a attack, cmd hosted) {
 		require.ErrorAs(t, err, &f)
 		assert.Contains(t, []Code{CodeFailed, CodeUnreachable}, f.Code, "%v", err)
 		assert.NotEmpty(t, f.State(), "%v", err)
-		assert.NotEmpty(t, f.Hint(), "%v", err)
+		assert.NotEmpty(t, f.NextStep().String(), "%v", err)
 	}
 	harmless(t, c.story.String())
 	assert.False(t, c.ran(), "the installer was started")
@@ -515,7 +515,7 @@ func TestFaultsHostileSFTP(t *testing.T) {
 			assert.Contains(t, []Code{CodeFailed, CodeUnreachable}, codeOf(err), "%v", err)
 			var fail *Failure
 			require.True(t, errors.As(err, &fail))
-			assert.NotEmpty(t, fail.Hint(), "%v", err)
+			assert.NotEmpty(t, fail.NextStep().String(), "%v", err)
 			assert.Less(t, took, hostileTime)
 			assert.Less(t, grew, int64(hostileMemory))
 			harmless(t, f.story.String())

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/dagadbm/vps/nix"
@@ -37,7 +38,7 @@ func Init(ctx context.Context, dir string, ui *term.UI, o InitOptions) error {
 	for _, step := range []func() error{b.module, b.magefile, b.config, b.nix, b.ignore} {
 		if err := step(); err != nil {
 			return &Failure{Code: CodeFailed, Err: err, Now: "nothing that was there has been overwritten",
-				Next: "correct that, then run init again: it goes on where it was"}
+				Next: next.Words("correct that, then run init again: it goes on where it was")}
 		}
 	}
 	if err := b.secrets(ctx, o); err != nil {

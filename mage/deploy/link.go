@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 )
@@ -139,9 +140,9 @@ func (l *link) askFailure(doing string, err error) error {
 	case errors.Is(err, remote.ErrLost), errors.As(err, new(*silentError)):
 		f.Code = CodeUnreachable
 	case errors.Is(err, remote.ErrTooMuchOutput):
-		f.Next = "log in and look what its shell prints at login"
+		f.Next = next.Words("log in and look what its shell prints at login")
 	case errors.As(err, &exit) && l.shell().Sudo:
-		f.Next = fmt.Sprintf("let %s use sudo without a password there, or log in as root", l.host.User)
+		f.Next = next.Say("let %s use sudo without a password there, or log in as root", l.host.User)
 	}
 	return f
 }

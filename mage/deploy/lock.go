@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/google/renameio/v2"
 )
@@ -40,14 +40,14 @@ func (p *Project) Lock(ctx context.Context, input string) ([]Move, error) {
 	}
 	fresh, err := p.newLock(ctx, t, input)
 	if err != nil {
-		return nil, &Failure{Code: CodeFailed, Err: err, Now: "nix/flake.lock is as it was", Next: hintOr(err, "mage lock")}
+		return nil, &Failure{Code: CodeFailed, Err: err, Now: "nix/flake.lock is as it was", Next: next.Or(next.Of(err), next.Target("lock"))}
 	}
 	moves, err := movesBetween(old, fresh)
 	if err == nil {
 		err = p.writeLock(old, fresh)
 	}
 	if err != nil {
-		return nil, &Failure{Code: CodeFailed, Err: err, Now: "nix/flake.lock is as it was", Next: "mage lock"}
+		return nil, &Failure{Code: CodeFailed, Err: err, Now: "nix/flake.lock is as it was", Next: next.Target("lock")}
 	}
 	return moves, nil
 }
@@ -57,11 +57,6 @@ func resultOf(err error) string {
 		return "failed"
 	}
 	return "done"
-}
-
-// hintOr gives the hint of an error, or another where it has none.
-func hintOr(err error, otherwise string) string {
-	return cmp.Or((&Failure{Err: err}).Hint(), otherwise)
 }
 
 // checkInput refuses an input that flake.nix does not have: Nix would only warn.
@@ -88,7 +83,7 @@ func checkOld(old []byte) error {
 	}
 	if _, err := facts.ReadLock(old); err != nil {
 		return &Failure{Code: CodeUsage, Err: err, Now: "nix/flake.lock is as it was",
-			Next: "git checkout nix/flake.lock, or remove it to pin everything anew; then mage lock"}
+			Next: next.Say("%s, or remove it to pin everything again; then: %s", next.Shell("git", "checkout", "nix/flake.lock"), next.Target("lock"))}
 	}
 	return nil
 }

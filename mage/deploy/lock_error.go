@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // NixError is a Nix command that failed, in the lines that matter.
@@ -21,17 +23,17 @@ func (e *NixError) Error() string {
 	return text
 }
 
-// Hint says what to do.
-func (e *NixError) Hint() string {
+// NextStep says what to do.
+func (e *NixError) NextStep() next.Step {
 	switch {
 	case e.Place != "":
-		return "correct " + e.Place
+		return next.Words("correct " + e.Place)
 	case strings.Contains(e.Text, "unable to download"), strings.Contains(e.Text, "resolve host"):
-		return "check this machine's network and that of its containers, then run this again"
+		return next.Words("check this machine's network and that of its containers, then run this again")
 	case e.Text == outOfMemory:
-		return "give the container engine more memory: evaluating a system takes 2 GB"
+		return next.Words("give the container engine more memory: evaluating a system takes 2 GB")
 	}
-	return "correct nix/, then run this again"
+	return next.Words("correct nix/, then run this again")
 }
 
 const (

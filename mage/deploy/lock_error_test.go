@@ -37,7 +37,7 @@ func TestNixErrorKeepsTheLinesThatMatter(t *testing.T) {
 		e := newNixError("flake", 1, c.said, ours)
 		assert.Equal(t, c.text, e.Text, c.name)
 		assert.Equal(t, c.place, e.Place, c.name)
-		assert.NotEmpty(t, e.Hint())
+		assert.NotEmpty(t, e.NextStep().String())
 	}
 	assert.Contains(t, newNixError("eval", 137, nixTrace, ours).Error(), "not enough memory")
 }

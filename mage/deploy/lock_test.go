@@ -129,7 +129,7 @@ func TestLockKeepsTheOldFile(t *testing.T) {
 			var fail *Failure
 			require.ErrorAs(t, err, &fail)
 			assert.NotEmpty(t, fail.Now)
-			assert.NotEmpty(t, fail.Hint())
+			assert.NotEmpty(t, fail.NextStep().String())
 			assert.Equal(t, before, f.lockText())
 			left, err := filepath.Glob(filepath.Join(f.Dir, "nix/.*"))
 			require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 )
 
@@ -29,7 +30,7 @@ var success = map[run.Result]string{
 }
 
 // conclude turns the end of a run into the result of a host.
-func (r *Result) conclude(host, command string, end run.Status) {
+func (r *Result) conclude(host string, command next.Step, end run.Status) {
 	if text, ok := success[end.Result()]; ok {
 		r.Result = text
 		r.Kept = end.Fields["kept"]
@@ -41,23 +42,23 @@ func (r *Result) conclude(host, command string, end run.Status) {
 	f := &Failure{Host: host, Code: CodeFailed, Now: asItWas, Err: errors.New(endText(end))}
 	switch end.Result() {
 	case run.ResultFailed:
-		f.Next = failedHint(host, command, end)
+		f.Next = failedNext(host, command, end)
 	case run.ResultRolledBack:
 		f.Code = CodeRolledBack
 		f.Now = fmt.Sprintf("the server is back on generation %d and its old /etc/nixos", r.Before)
-		f.Next = "fix what the log shows, then run: " + command
+		f.Next = next.Say("correct what the log shows, then run: %s", command)
 	case run.ResultRebooted:
 		f.Code = CodeRolledBack
 		f.Now = fmt.Sprintf("the old system did not come back by itself, so the server boots generation %d", r.Before)
-		f.Next = "mage status " + host
+		f.Next = next.Target("status", host)
 	case run.ResultBusy:
-		f.Code, f.Next = CodeBusy, "wait for it, or cancel it with: mage rollback "+host
+		f.Code, f.Next = CodeBusy, next.Say("wait for it, or cancel it with: %s", next.Target("rollback", host))
 	case run.ResultStale:
 		f.Next = command
 	default:
 		f.Code = CodeUnknown
 		f.Now = "a commit stopped half-way; the next run finishes or undoes it"
-		f.Next = "mage status " + host + ", then " + command
+		f.Next = next.Say("%s, then %s", next.Target("status", host), command)
 	}
 	r.Err, r.Result = f, resultWord(f.Code)
 }
@@ -73,16 +74,17 @@ func endText(end run.Status) string {
 	return text
 }
 
-func failedHint(host, command string, end run.Status) string {
+func failedNext(host string, command next.Step, end run.Status) next.Step {
 	switch {
 	case end.Fields["reason"] == "reboot":
-		return "mage update " + host + " -action=boot, then reboot the server"
+		return next.Say("%s, then reboot the server", next.Target("update", host, "-action=boot"))
 	case end.Fields["reason"] == "stuck":
-		return "mage status " + host + ", mend there what that run's log names (most often space in /boot or /var), then run: " + command
+		return next.Say("%s, correct there what that run's log names (most often space in /boot or /var), then run: %s",
+			next.Target("status", host), command)
 	case end.Fields["reason"] == "written":
-		return "mage lock, then run: " + command
+		return next.Say("%s, then run: %s", next.Target("lock"), command)
 	case end.Fields["stage"] == "build":
-		return "correct nix/ where the log above points to, then run: " + command
+		return next.Say("correct nix/ where the log above points to, then run: %s", command)
 	}
 	return command
 }
@@ -109,7 +111,7 @@ func (r *Result) failed(err error) {
 }
 
 // give makes err, with which following ended, the result.
-func (f *follower) give(r *Result, command string, err error) {
+func (f *follower) give(r *Result, command next.Step, err error) {
 	var known *Failure
 	if errors.As(err, &known) {
 		r.failed(err)
@@ -119,11 +121,11 @@ func (f *follower) give(r *Result, command string, err error) {
 }
 
 // unsure is the result when the run went out of sight. It goes on without us.
-func (r *Result) unsure(f *follower, command string, err error) {
+func (r *Result) unsure(f *follower, command next.Step, err error) {
 	fail := &Failure{Host: f.link.host.Name, Code: CodeUnknown, Err: err}
 	fail.Now = f.prospects()
-	fail.Next = fmt.Sprintf("%s takes it up again, mage status %s shows it, mage rollback %s cancels it",
-		command, f.link.host.Name, f.link.host.Name)
+	fail.Next = next.Say("%s resumes it, %s shows it, %s cancels it",
+		command, next.Target("status", f.link.host.Name), next.Target("rollback", f.link.host.Name))
 	r.failed(fail)
 }
 

@@ -223,7 +223,7 @@ func TestFaultsTwoLaptopsWithTwoHistories(t *testing.T) {
 	assert.ErrorContains(t, err, "person-0")
 	var fail *Failure
 	require.ErrorAs(t, err, &fail)
-	assert.Contains(t, fail.Hint(), "-force")
+	assert.Contains(t, fail.NextStep().String(), "-force")
 	assertIs(t, s, one)
 	o := quick()
 	o.Force = true

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 )
 
@@ -19,17 +20,17 @@ var systems = map[string]string{"x86_64": "x86", "aarch64": "arm"}
 func refuseHost(h config.Host, f run.Facts) error {
 	switch {
 	case !f.NixOS:
-		return refused(h.Name, "mage bootstrap "+h.Name+" makes a NixOS of it, and wipes it first",
+		return refused(h.Name, next.Say("%s installs NixOS on it (erases its disk)", next.Target("bootstrap", h.Name)),
 			"the server does not run NixOS but %q", f.OS)
 	case f.UID != 0 && f.Current != "" && len(f.ReadOnly) > 0:
-		return refused(h.Name, "log in as root, or as a user with passwordless sudo", "not root there (uid %d)", f.UID)
+		return refused(h.Name, next.Words("log in as root, or as a user with passwordless sudo"), "not root there (uid %d)", f.UID)
 	case len(f.ReadOnly) > 0:
-		return refused(h.Name, "mount it writable, then run this again", "cannot write to %s", strings.Join(f.ReadOnly, ", "))
+		return refused(h.Name, next.Words("mount it writable, then run this again"), "cannot write to %s", strings.Join(f.ReadOnly, ", "))
 	}
 	switch f.TreeKind {
 	case run.TreeDir, run.TreeMissing:
 	default:
-		return refused(h.Name, "replace it by a plain folder, then run this again",
+		return refused(h.Name, next.Words("replace it by a plain folder, then run this again"),
 			"/etc/nixos is a %s there, which cannot be exchanged in one step", treeKindName(f.TreeKind))
 	}
 	return refuseArch(h, f)
@@ -49,9 +50,9 @@ func refuseArch(h config.Host, f run.Facts) error {
 	system := systems[f.Arch]
 	switch {
 	case system == "":
-		return refused(h.Name, "use a server with an x86 or arm processor", "unknown architecture %q", f.Arch)
+		return refused(h.Name, next.Words("use a server with an x86 or arm processor"), "unknown architecture %q", f.Arch)
 	case h.System != "" && h.System != system:
-		return refused(h.Name, fmt.Sprintf("write system: %s for it in vps.yaml", system),
+		return refused(h.Name, next.Say("write system: %s for it in vps.yaml", system),
 			"vps.yaml says system %q, the server is %q (%s)", h.System, system, f.Arch)
 	}
 	return nil
@@ -63,11 +64,11 @@ func refuseBusy(h config.Host, f run.Facts) error {
 	case f.Holder != nil:
 		return &Failure{Host: h.Name, Code: CodeBusy, Now: "that run goes on; nothing else was changed",
 			Err:  fmt.Errorf("another run holds the server: %s", holderText(f.Holder)),
-			Next: "wait for it, or cancel it with: mage rollback " + h.Name}
+			Next: next.Say("wait for it, or cancel it with: %s", next.Target("rollback", h.Name))}
 	case f.Upgrade == "active" || f.Upgrade == "activating":
 		return &Failure{Host: h.Name, Code: CodeBusy, Now: asItWas,
 			Err:  fmt.Errorf("the server's own upgrade is running (nixos-upgrade.service)"),
-			Next: "wait until it is done (mage status " + h.Name + "), then run this again"}
+			Next: next.Say("wait until it is done (%s), then run this again", next.Target("status", h.Name))}
 	}
 	return nil
 }
@@ -117,7 +118,7 @@ func refuseSpace(h config.Host, pre *prepared, f run.Facts) error {
 		{"/var/lib/vps", f.FreeState, small},
 	} {
 		if s.free < s.need {
-			return refused(h.Name, "free some: ssh in and run nix-collect-garbage --delete-older-than 14d",
+			return refused(h.Name, next.Say("free some: ssh in and run %s", next.Shell("nix-collect-garbage", "--delete-older-than", "14d")),
 				"too little space for %s: %d MB free, %d MB needed", s.path, s.free>>20, s.need>>20)
 		}
 	}
@@ -136,7 +137,7 @@ func refuseOutput(h config.Host, pre *prepared, f run.Facts) error {
 	}
 	return &Failure{Host: h.Name, Code: CodeUsage, Now: asItWas,
 		Err:  fmt.Errorf("nix/flake.nix has no output %q; it has %s", want, strings.Join(pre.flake.Outputs, ", ")),
-		Next: "add it to nixosConfigurations, or name another one as flake: in vps.yaml"}
+		Next: next.Words("add it to nixosConfigurations, or name another one as flake: in vps.yaml")}
 }
 
 // refuseKey: a server that cannot decrypt the new secrets would come up without
@@ -144,10 +145,10 @@ func refuseOutput(h config.Host, pre *prepared, f run.Facts) error {
 func refuseKey(h config.Host, pre *prepared, f run.Facts) error {
 	switch {
 	case len(f.AgeKeys) == 0:
-		return refused(h.Name, "mage secrets:rotate puts the present key there",
+		return refused(h.Name, next.Say("%s puts the present key there", next.Target("secrets:rotate")),
 			"the server has no age key at %s, so it could not decrypt its secrets", pre.ageKeyPath())
 	case !pre.report.CanDecrypt(f.AgeKeys):
-		return refused(h.Name, "mage secrets:rotate brings server and secrets together again",
+		return refused(h.Name, next.Say("%s brings server and secrets together again", next.Target("secrets:rotate")),
 			"no age key of the server is among those at hand that decrypt %s", secretsPath)
 	}
 	return nil
@@ -162,7 +163,7 @@ func refuseCommit(ctx context.Context, h config.Host, history *ancestry, f run.F
 	if err == nil && contained {
 		return nil
 	}
-	return refused(h.Name, "git pull and try again, or replace it with -force",
+	return refused(h.Name, next.Say("%s and try again, or replace it with -force", next.Shell("git", "pull")),
 		"the server runs commit %s (by %s from %s, %s), which this checkout does not contain",
 		short(f.Record.Commit), f.Record.Who, f.Record.From, f.Record.When.Local().Format("2006-01-02 15:04"))
 }
@@ -183,7 +184,7 @@ func refuseOlder(h config.Host, pre *prepared, f run.Facts, force bool) error {
 	if !day.After(locked) {
 		return nil
 	}
-	return refused(h.Name, "mage lock -input=nixpkgs brings the lock up to date; -force deploys the older one",
+	return refused(h.Name, next.Say("%s brings the lock up to date; -force deploys the older one", next.Target("lock", "-input=nixpkgs")),
 		"the server runs nixpkgs of %s, newer than flake.lock's of %s: this would undo its security patches",
 		day.Format("2006-01-02"), locked.Format("2006-01-02"))
 }

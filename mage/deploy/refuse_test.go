@@ -80,7 +80,7 @@ func TestBadInputIsRefusedBeforeAnythingChanges(t *testing.T) {
 			var fail *Failure
 			require.ErrorAs(t, err, &fail)
 			assert.NotEmpty(t, fail.Now, "the state now")
-			assert.NotEmpty(t, fail.Hint(), "what to do next: %v", err)
+			assert.NotEmpty(t, fail.NextStep().String(), "what to do next: %v", err)
 			assert.Equal(t, before, s.Manifest(), "/etc/nixos")
 			assert.Empty(t, s.Runs(), "a run was started")
 		})
@@ -206,7 +206,7 @@ func TestOlderNixpkgsNeedsForce(t *testing.T) {
 	assert.ErrorContains(t, err, "security patches")
 	var fail *Failure
 	require.ErrorAs(t, err, &fail)
-	assert.Contains(t, fail.Hint(), "mage lock")
+	assert.Contains(t, fail.NextStep().String(), "mage lock")
 
 	o := quick()
 	o.Force = true

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
 )
@@ -123,7 +124,7 @@ func (b *rollback) cancel(ctx context.Context, l *link, h *run.Holder, r *Result
 	}
 }
 
-func (b *rollback) command() string { return "mage rollback " + b.host.Name }
+func (b *rollback) command() next.Step { return next.Target("rollback", b.host.Name) }
 
 // back goes back to the chosen generation.
 func (b *rollback) back(ctx context.Context, l *link, s *sight, facts run.Facts, r *Result) {
@@ -148,14 +149,14 @@ func (b *rollback) choose(list []run.Generation, facts run.Facts) (run.Generatio
 			chosen = g
 		}
 	}
-	next := "mage generations " + b.host.Name + " lists them"
+	lists := next.Say("%s lists them", next.Target("generations", b.host.Name))
 	switch {
 	case chosen == nil && b.o.To == 0:
-		return run.Generation{}, refused(b.host.Name, next, "there is no generation before %d", facts.Generation)
+		return run.Generation{}, refused(b.host.Name, lists, "there is no generation before %d", facts.Generation)
 	case chosen == nil:
-		return run.Generation{}, refused(b.host.Name, next, "there is no generation %d", b.o.To)
+		return run.Generation{}, refused(b.host.Name, lists, "there is no generation %d", b.o.To)
 	case !chosen.Tree && !b.o.Force:
-		return run.Generation{}, refused(b.host.Name, "choose another with -to=N, or go back with the system alone: -force",
+		return run.Generation{}, refused(b.host.Name, next.Words("choose another with -to=N, or go back with the system alone: -force"),
 			"the tree that generation %d was built from is not kept, so the next nightly upgrade would undo the rollback", chosen.Number)
 	}
 	return *chosen, nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/secrets"
 )
@@ -48,7 +49,7 @@ func (r *rotateHosts) PutIdentities(ctx context.Context, host string, keyFile []
 			return l.askFailure("write the age keys", err)
 		}
 		if err := run.ParsePutKey(out); err != nil {
-			return refused(host, "correct that on the server, then run this again", "write the age keys: %w", err)
+			return refused(host, next.Words("correct that on the server, then run this again"), "write the age keys: %w", err)
 		}
 		return nil
 	})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/internal/tree"
@@ -81,7 +82,7 @@ func (p *Project) warn(pre *prepared, o UpdateOptions) {
 	}
 	if pre.lock != nil {
 		if pin, ok := pre.lock.Nixpkgs(); ok && time.Since(pin.LastModified) > 30*24*time.Hour {
-			p.UI.Warn("flake.lock pins nixpkgs of %s, over 30 days ago: mage lock", pin.LastModified.Format("2006-01-02"))
+			p.UI.Warn("flake.lock pins nixpkgs of %s, over 30 days ago: %s", pin.LastModified.Format("2006-01-02"), next.Target("lock"))
 		}
 	}
 }
@@ -214,7 +215,7 @@ func (u *update) follower(l *link, id string) *follower {
 }
 
 func (u *update) conclude(f *follower, end run.Status, err error, r *Result) {
-	command := "mage update " + u.host.Name
+	command := next.Target("update", u.host.Name)
 	if err != nil {
 		f.give(r, command, err)
 		return

@@ -230,7 +230,7 @@ func TestBuildThatWritesIntoItsTreeIsRefused(t *testing.T) {
 	assert.ErrorContains(t, err, "the build wrote into the tree")
 	var fail *Failure
 	require.ErrorAs(t, err, &fail)
-	assert.Contains(t, fail.Hint(), "mage lock")
+	assert.Contains(t, fail.NextStep().String(), "mage lock")
 	assert.Equal(t, was, s.CurrentSystem())
 	assert.NotContains(t, f.story.String(), "switching")
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
@@ -33,9 +34,9 @@ func try(t testing.TB, d *Dialer, target Target) error {
 
 func hintOf(t testing.TB, err error) string {
 	t.Helper()
-	var h interface{ Hint() string }
+	var h interface{ NextStep() next.Step }
 	require.ErrorAs(t, err, &h)
-	return h.Hint()
+	return h.NextStep().String()
 }
 
 // startAgent serves keys on a socket and returns it.
@@ -117,7 +118,7 @@ func TestWrongPassphrase(t *testing.T) {
 		var auth *AuthError
 		require.ErrorAs(t, try(t, d, s.pin()), &auth)
 		assert.Contains(t, auth.Error(), "id_ed25519: wrong passphrase")
-		assert.Contains(t, auth.Hint(), "ssh-add")
+		assert.Contains(t, auth.NextStep().String(), "ssh-add")
 	}
 	assert.Len(t, person.asked, passphraseTries)
 	assert.Contains(t, person.asked[1], "wrong passphrase, try again")
@@ -202,7 +203,7 @@ func TestAgentHoldsThePrivateHalfOfANamedPublicKey(t *testing.T) {
 		target.Agent = "none"
 		var bad *IdentityError
 		require.ErrorAs(t, try(t, &Dialer{Home: h.dir, NetDial: s.dial}, target), &bad)
-		assert.NotEmpty(t, bad.Hint())
+		assert.NotEmpty(t, bad.NextStep().String())
 	}
 }
 
@@ -318,7 +319,7 @@ func TestUnusableExplicitIdentity(t *testing.T) {
 		require.ErrorAs(t, err, &bad)
 		assert.ErrorContains(t, err, `"`+path+`" for web-1`)
 		assert.ErrorContains(t, err, want.err)
-		assert.Contains(t, bad.Hint(), want.hint)
+		assert.Contains(t, bad.NextStep().String(), want.hint)
 	}
 }
 
@@ -343,7 +344,7 @@ func TestNoKeyIsAccepted(t *testing.T) {
 	require.ErrorAs(t, err, &auth)
 	assert.Equal(t, "logging in to web-1 as root (192.0.2.1:22): no key was accepted; offered: "+
 		h.path("id_ed25519")+"; the server says: Go away", err.Error())
-	assert.Contains(t, auth.Hint(), "authorized_keys")
+	assert.Contains(t, auth.NextStep().String(), "authorized_keys")
 }
 
 func TestTooManyKeys(t *testing.T) {
@@ -358,7 +359,7 @@ func TestTooManyKeys(t *testing.T) {
 	require.ErrorAs(t, err, &auth)
 	assert.True(t, auth.TooMany)
 	assert.ErrorContains(t, err, "allows no more tries after 2 keys")
-	assert.Contains(t, auth.Hint(), "IdentitiesOnly")
+	assert.Contains(t, auth.NextStep().String(), "IdentitiesOnly")
 }
 
 func TestServerWantsAPassword(t *testing.T) {

@@ -36,7 +36,7 @@ func TestRefusedPort(t *testing.T) {
 		require.ErrorAs(t, err, &un)
 		assert.Equal(t, ReasonRefused, un.Reason)
 		assert.ErrorContains(t, err, "connecting to web-1 ("+target.Addr()+"): ")
-		assert.Contains(t, un.Hint(), "sshd")
+		assert.Contains(t, un.NextStep().String(), "sshd")
 	}
 }
 
@@ -62,7 +62,7 @@ func TestReasons(t *testing.T) {
 		for _, err := range errs {
 			un := unreachable(Target{Address: "x"}, nil, err)
 			assert.Equal(t, reason, un.Reason, err)
-			assert.NotEmpty(t, un.Hint())
+			assert.NotEmpty(t, un.NextStep().String())
 			require.ErrorIs(t, un, err)
 		}
 	}

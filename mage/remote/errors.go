@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -46,23 +47,23 @@ func (e *UnreachableError) Error() string {
 // Unwrap returns the cause.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// Hint is the next thing to do.
-func (e *UnreachableError) Hint() string {
+// NextStep is the next thing to do.
+func (e *UnreachableError) NextStep() next.Step {
 	switch e.Reason {
 	case ReasonRefused:
-		return "check the port, and that sshd runs on the server"
+		return next.Words("check the port, and that sshd runs on the server")
 	case ReasonTimeout:
-		return "check that the server is up and that no firewall drops the port"
+		return next.Words("check that the server is up and that no firewall drops the port")
 	case ReasonName:
-		return "check the spelling of the address, or give the IP address"
+		return next.Words("check the spelling of the address, or give the IP address")
 	case ReasonRoute:
-		return "check your own network, then the address"
+		return next.Words("check your own network, then the address")
 	case ReasonClosed:
-		return "wait a minute and try again: sshd's MaxStartups or fail2ban may be turning you away"
+		return next.Words("wait a minute and try again: sshd's MaxStartups or fail2ban may be turning you away")
 	case ReasonJump:
-		return "check on the jump host that AllowTcpForwarding permits this address"
+		return next.Words("check on the jump host that AllowTcpForwarding permits this address")
 	default:
-		return "check that the port belongs to an up-to-date SSH server"
+		return next.Words("check that the port belongs to an up-to-date SSH server")
 	}
 }
 
@@ -122,16 +123,16 @@ func (e *HostKeyMismatchError) Error() string {
 		e.Name, e.Addr, e.Got, e.Source, strings.Join(e.Want, " and "))
 }
 
-// Hint is the next thing to do.
-func (e *HostKeyMismatchError) Hint() string {
+// NextStep is the next thing to do.
+func (e *HostKeyMismatchError) NextStep() next.Step {
 	const danger = "somebody may be in between: go on only if you know why the key changed"
 	if file, _, ok := strings.Cut(e.Source, ":"); ok && !e.pinned {
-		return fmt.Sprintf("%s, then remove the old key with: ssh-keygen -f %s -R %s", danger, shellPath(file), Quote(e.lookup))
+		return next.Say("%s, then remove the old key with: %s", danger, next.Shell("ssh-keygen", "-f", file, "-R", e.lookup))
 	}
 	if e.pinned {
-		return danger + ", then replace hostKey in vps.yaml"
+		return next.Words(danger + ", then replace hostKey in vps.yaml")
 	}
-	return danger
+	return next.Words(danger)
 }
 
 // RevokedHostKeyError reports a key that known_hosts marks @revoked.
@@ -143,9 +144,9 @@ func (e *RevokedHostKeyError) Error() string {
 	return fmt.Sprintf("host key %s of %s (%s) is revoked by %s", e.Fingerprint, e.Name, e.Addr, e.Source)
 }
 
-// Hint is the next thing to do.
-func (e *RevokedHostKeyError) Hint() string {
-	return "do not log in to this server; give it a new host key through its console"
+// NextStep is the next thing to do.
+func (e *RevokedHostKeyError) NextStep() next.Step {
+	return next.Words("do not log in to this server; give it a new host key through its console")
 }
 
 // UnknownHostKeyError reports a host that nothing is known about and that nobody
@@ -172,9 +173,9 @@ func (e *UnknownHostKeyError) Error() string {
 // Unwrap returns why nobody could be asked.
 func (e *UnknownHostKeyError) Unwrap() error { return e.Err }
 
-// Hint is the next thing to do.
-func (e *UnknownHostKeyError) Hint() string {
-	return "compare the fingerprint with the one on the server's console; if it is right: -hostkey=" + e.Fingerprint
+// NextStep is the next thing to do.
+func (e *UnknownHostKeyError) NextStep() next.Step {
+	return next.Words("compare the fingerprint with the one on the server's console; if it is right, answer the question on a terminal, or pin the key as hostKey in vps.yaml")
 }
 
 func (p *hostKeyPolicy) mismatch(key ssh.PublicKey, known []hostLine) error {
@@ -198,17 +199,6 @@ func describe(key ssh.PublicKey) string {
 	return key.Type() + " " + ssh.FingerprintSHA256(key)
 }
 
-// hinted is an error with the next thing to do.
-type hinted struct {
-	error
-	hint string
-}
-
-func (e *hinted) Unwrap() error { return e.error }
-
-// Hint is the next thing to do.
-func (e *hinted) Hint() string { return e.hint }
-
 // IdentityError reports a key, named by the user, that cannot be used.
 type IdentityError struct {
 	Name string // the host it was for
@@ -230,16 +220,16 @@ func (e *IdentityError) Error() string {
 // Unwrap returns the cause.
 func (e *IdentityError) Unwrap() error { return e.Err }
 
-// Hint is the next thing to do.
-func (e *IdentityError) Hint() string {
+// NextStep is the next thing to do.
+func (e *IdentityError) NextStep() next.Step {
 	var perms *permissionsError
 	switch {
 	case errors.As(e.Err, &perms):
-		return "chmod 600 " + shellPath(e.Path)
+		return next.Shell("chmod", "600", e.Path)
 	case errors.Is(e.Err, errPublicOnly), errors.Is(e.Err, errHardware):
-		return "add the private key to the agent with ssh-add"
+		return next.Words("add the private key to the agent with ssh-add")
 	default:
-		return "correct the identity in vps.yaml or IdentityFile in ~/.ssh/config"
+		return next.Words("correct the identity in vps.yaml or IdentityFile in ~/.ssh/config")
 	}
 }
 
@@ -295,22 +285,22 @@ func (e *AuthError) reason() string {
 // Unwrap returns the cause.
 func (e *AuthError) Unwrap() error { return e.Err }
 
-// Hint is the next thing to do.
-func (e *AuthError) Hint() string {
+// NextStep is the next thing to do.
+func (e *AuthError) NextStep() next.Step {
 	skipped := strings.Join(e.Skipped, "\n")
 	switch {
 	case e.TooMany:
-		return "name the right key as identity in vps.yaml, or in ~/.ssh/config with IdentitiesOnly yes"
+		return next.Words("name the right key as identity in vps.yaml, or in ~/.ssh/config with IdentitiesOnly yes")
 	case strings.Contains(skipped, errWrongPassphrase.Error()):
-		return "run again with the right passphrase, or add the key to an agent with ssh-add"
+		return next.Words("run again with the right passphrase, or add the key to an agent with ssh-add")
 	case strings.Contains(skipped, ErrNoTerminal.Error()):
-		return "add the key to an agent with ssh-add, or run this on a terminal"
+		return next.Words("add the key to an agent with ssh-add, or run this on a terminal")
 	case strings.Contains(skipped, "lets others read it"):
-		return "chmod 600 the private key"
+		return next.Words("take the private key's permissions for others away (chmod 600)")
 	case errors.Is(e.Err, errNoPublicKeys):
-		return "set PubkeyAuthentication yes in the server's sshd_config"
+		return next.Words("set PubkeyAuthentication yes in the server's sshd_config")
 	default:
-		return fmt.Sprintf("add your public key to ~%s/.ssh/authorized_keys on the server, or name the right one as identity", e.User)
+		return next.Say("add your public key to ~%s/.ssh/authorized_keys on the server, or name the right one as identity", e.User)
 	}
 }
 
@@ -348,9 +338,9 @@ func (e *LostError) Unwrap() []error {
 	return []error{ErrLost, e.Err}
 }
 
-// Hint is the next thing to do.
-func (e *LostError) Hint() string {
-	return "check that the server is up, then run the same command again"
+// NextStep is the next thing to do.
+func (e *LostError) NextStep() next.Step {
+	return next.Words("check that the server is up, then run the same command again")
 }
 
 // lost describes the end of the connection for what was under way.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -22,9 +23,9 @@ func ExampleDialer() {
 		HostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPVmWq7GBNwbhQUTyoqbrZhYN89DL1JdEeJ60aLW+yTn",
 	})
 	if err != nil {
-		var hint interface{ Hint() string }
+		var hint interface{ NextStep() next.Step }
 		if errors.As(err, &hint) {
-			fmt.Println("next:", hint.Hint())
+			fmt.Println("next:", hint.NextStep().String())
 		}
 		return
 	}

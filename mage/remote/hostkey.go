@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -30,8 +31,8 @@ func (d *Dialer) hostKeyPolicy(t Target) (*hostKeyPolicy, error) {
 	if t.HostKey != "" {
 		key, err := parsePinned(t.HostKey)
 		if err != nil {
-			return nil, &hinted{fmt.Errorf("pinned host key of %s: %w", t.name(), err),
-				"write it as \"ssh-ed25519 AAAA…\", as ssh-keyscan prints it"}
+			return nil, next.With(fmt.Errorf("pinned host key of %s: %w", t.name(), err),
+				next.Words("write it as \"ssh-ed25519 AAAA…\", as ssh-keyscan prints it"))
 		}
 		p.pinned = true
 		p.known = []hostLine{{file: "the pinned host key", key: key}}

@@ -99,7 +99,7 @@ func TestKnownHostMismatch(t *testing.T) {
 	assert.Equal(t, v.home.path("known_hosts")+":2", bad.Source)
 	assert.ErrorContains(t, err, ssh.FingerprintSHA256(v.key()))
 	assert.ErrorContains(t, err, ssh.FingerprintSHA256(old))
-	assert.Contains(t, bad.Hint(), "ssh-keygen -f "+v.home.path("known_hosts")+" -R '[web.example]:2222'")
+	assert.Contains(t, bad.NextStep().String(), "ssh-keygen -f "+v.home.path("known_hosts")+" -R '[web.example]:2222'")
 	assert.Empty(t, v.sawKeys(), "no key of ours was shown")
 	assert.Empty(t, v.person.questions)
 }
@@ -158,7 +158,7 @@ func TestRevokedHostKey(t *testing.T) {
 	var bad *RevokedHostKeyError
 	require.ErrorAs(t, err, &bad)
 	assert.Equal(t, v.home.path("known_hosts")+":1", bad.Source)
-	assert.NotEmpty(t, bad.Hint())
+	assert.NotEmpty(t, bad.NextStep().String())
 	assert.Empty(t, v.sawKeys())
 }
 
@@ -288,7 +288,7 @@ func TestPinnedKeyDecidesAlone(t *testing.T) {
 	var bad *HostKeyMismatchError
 	require.ErrorAs(t, try(t, v.dialer, v.target), &bad)
 	assert.Equal(t, "the pinned host key", bad.Source)
-	assert.Contains(t, bad.Hint(), "hostKey in vps.yaml")
+	assert.Contains(t, bad.NextStep().String(), "hostKey in vps.yaml")
 	assert.Contains(t, hintOf(t, bad), "in between")
 }
 
@@ -313,7 +313,7 @@ func TestUnknownHostIsRefusedWithoutATerminal(t *testing.T) {
 		require.ErrorAs(t, err, &unknown)
 		assert.Equal(t, "host key of web-1 (Web.Example:2222) is not known and not accepted (there is no terminal to ask on): ssh-ed25519 "+
 			ssh.FingerprintSHA256(v.key()), err.Error())
-		assert.Contains(t, unknown.Hint(), "-hostkey="+ssh.FingerprintSHA256(v.key()))
+		assert.Contains(t, unknown.NextStep().String(), "hostKey in vps.yaml")
 		assert.False(t, unknown.Declined)
 	}
 	assert.NoFileExists(t, v.home.path("known_hosts"))
@@ -371,7 +371,7 @@ func TestAcceptedByFingerprint(t *testing.T) {
 	var bad *HostKeyMismatchError
 	require.ErrorAs(t, try(t, v.dialer, v.target), &bad, "the key must stay the same within one run")
 	assert.Equal(t, "the key accepted a moment ago", bad.Source)
-	assert.NotContains(t, bad.Hint(), "ssh-keygen")
+	assert.NotContains(t, bad.NextStep().String(), "ssh-keygen")
 }
 
 func TestRecordingFailsWithoutHarm(t *testing.T) {

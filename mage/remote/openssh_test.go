@@ -180,7 +180,7 @@ func TestOpenSSHKnownHosts(t *testing.T) {
 	r.home.write("known_hosts", keyLine(name, newSigner(t).PublicKey())+"\n")
 	var bad *HostKeyMismatchError
 	require.ErrorAs(t, try(t, d, r.target), &bad)
-	removal := bad.Hint()[strings.Index(bad.Hint(), "ssh-keygen"):]
+	removal := bad.NextStep().String()[strings.Index(bad.NextStep().String(), "ssh-keygen"):]
 	out, err = exec.CommandContext(t.Context(), "sh", "-c", removal).CombinedOutput()
 	require.NoError(t, err, "the command in the hint works: %s", out)
 	require.NoError(t, try(t, &Dialer{Home: r.home.dir, AcceptHostKeys: d.AcceptHostKeys}, r.target))

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -101,8 +102,8 @@ func (p *Process) hangUp() {
 func (p *Process) exec(refused chan<- error, answered chan<- struct{}) {
 	ok, err := p.s.SendRequest("exec", true, ssh.Marshal(struct{ Line string }{p.cmd.Line}))
 	if err == nil && !ok {
-		refused <- &hinted{fmt.Errorf("%s refuses to run %q", p.c.target.name(), shorten(p.cmd.Line)),
-			"check for a forced command or a restricted shell for this user, and for free processes and memory on the server"}
+		refused <- next.With(fmt.Errorf("%s refuses to run %q", p.c.target.name(), shorten(p.cmd.Line)),
+			next.Words("check for a forced command or a restricted shell for this user, and for free processes and memory on the server"))
 	}
 	close(answered)
 	if err != nil || !ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -95,8 +96,8 @@ func (c *Client) openError(err error) error {
 	if c.link.reason() != nil {
 		return c.lost("")
 	}
-	return &hinted{fmt.Errorf("opening a session on %s: %s", c.target.name(), printable(err.Error(), maxErrorText)),
-		"check MaxSessions in the server's sshd_config"}
+	return next.With(fmt.Errorf("opening a session on %s: %s", c.target.name(), printable(err.Error(), maxErrorText)),
+		next.Words("check MaxSessions in the server's sshd_config"))
 }
 
 // serve answers the server's requests on the channel, from its opening on: sshd

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 )
@@ -83,8 +84,8 @@ func (c *Client) startSFTP(state *sftpState, pending <-chan opened) (*sftp.Clien
 	ok, err := o.session.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"}))
 	if err == nil && !ok {
 		_ = o.session.Close()
-		return nil, &hinted{fmt.Errorf("%s offers no SFTP", c.target.name()),
-			"add \"Subsystem sftp internal-sftp\" to the server's sshd_config"}
+		return nil, next.With(fmt.Errorf("%s offers no SFTP", c.target.name()),
+			next.Words("add \"Subsystem sftp internal-sftp\" to the server's sshd_config"))
 	}
 	if err != nil {
 		return nil, c.sftpError(err)
@@ -104,8 +105,8 @@ func (c *Client) sftpError(err error) error {
 	if c.link.reason() != nil {
 		return c.lost("")
 	}
-	return &hinted{fmt.Errorf("opening SFTP on %s: %s", c.target.name(), printable(err.Error(), maxErrorText)),
-		"check that the user's shell start-up files print nothing, and Subsystem sftp in the server's sshd_config"}
+	return next.With(fmt.Errorf("opening SFTP on %s: %s", c.target.name(), printable(err.Error(), maxErrorText)),
+		next.Words("check that the user's shell start-up files print nothing, and Subsystem sftp in the server's sshd_config"))
 }
 
 // Upload creates the file path on the server with mode (permission bits, reduced
@@ -137,8 +138,8 @@ func (c *Client) Upload(ctx context.Context, path string, mode os.FileMode, data
 	case c.link.reason() != nil:
 		return c.lost("upload of " + shorten(path))
 	default:
-		return &hinted{fmt.Errorf("uploading %q to %s: %s", path, c.target.name(), printable(err.Error(), maxErrorText)),
-			"check space and permissions on the server, and that the file does not exist yet"}
+		return next.With(fmt.Errorf("uploading %q to %s: %s", path, c.target.name(), printable(err.Error(), maxErrorText)),
+			next.Words("check space and permissions on the server, and that the file does not exist yet"))
 	}
 }
 

@@ -1,13 +1,14 @@
 package secrets
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // Status is the outcome of one thing that was checked.
@@ -22,10 +23,10 @@ const (
 
 // Finding is one thing that was checked. It never holds a value or a key.
 type Finding struct {
-	Name   string `json:"name"`
-	Status Status `json:"status"`
-	Detail string `json:"detail,omitempty"`
-	Remedy string `json:"remedy,omitempty"` // what to do, if it failed
+	Name   string    `json:"name"`
+	Status Status    `json:"status"`
+	Detail string    `json:"detail,omitempty"`
+	Next   next.Step `json:"remedy,omitzero"` // what to do, if it failed
 }
 
 // CheckOptions say what to check against.
@@ -68,12 +69,12 @@ func Failed(findings []Finding) bool {
 	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Status == Fail })
 }
 
-func (c *checking) add(name string, status Status, remedy, format string, args ...any) {
-	c.findings = append(c.findings, Finding{name, status, fmt.Sprintf(format, args...), remedy})
+func (c *checking) add(name string, status Status, step next.Step, format string, args ...any) {
+	c.findings = append(c.findings, Finding{name, status, fmt.Sprintf(format, args...), step})
 }
 
 func (c *checking) err(name string, err error) {
-	c.add(name, Fail, hintOf(err), "%v", err)
+	c.add(name, Fail, next.Of(err), "%v", err)
 }
 
 // key finds out whether there is a private key that only its owner can read.
@@ -81,16 +82,16 @@ func (c *checking) key(ctx context.Context) *Identities {
 	ids, err := Sources{Dir: c.project.Dir, Getenv: c.Getenv, Ask: c.Ask}.Load(ctx)
 	if err != nil {
 		c.err("age key", err)
-		c.add("example key", Skipped, "", "there is no key to look at")
+		c.add("example key", Skipped, next.Step{}, "there is no key to look at")
 		return nil
 	}
-	c.add("age key", Pass, "", "%d in %s", ids.Len(), ids.Source())
+	c.add("age key", Pass, next.Step{}, "%d in %s", ids.Len(), ids.Source())
 	c.sample = c.AllowSample && ids.Source() == c.project.ExampleKeyFile()
 	switch {
 	case !ids.IsExample():
-		c.add("example key", Pass, "", "the key is not the public example")
+		c.add("example key", Pass, next.Step{}, "the key is not the public example")
 	case c.sample:
-		c.add("example key", Skipped, "", "a fresh clone, with the public example key; run `mage secrets:init` before you deploy")
+		c.add("example key", Skipped, next.Step{}, "a fresh clone, with the public example key; run `%s` before you deploy", next.Target("secrets:init"))
 	default:
 		c.err("example key", RefuseExample(ids, nil))
 	}
@@ -99,7 +100,7 @@ func (c *checking) key(ctx context.Context) *Identities {
 
 func (c *checking) file(ids *Identities) *Report {
 	if ids == nil {
-		c.add("secrets.yaml", Skipped, "", "there is no key to decrypt it with")
+		c.add("secrets.yaml", Skipped, next.Step{}, "there is no key to decrypt it with")
 		return nil
 	}
 	data, err := readFile(c.project.SecretsFile())
@@ -112,13 +113,13 @@ func (c *checking) file(ids *Identities) *Report {
 		c.err("secrets.yaml", err)
 		return nil
 	}
-	c.add("secrets.yaml", Pass, "", "encrypted, decrypts, and the MAC is right; %d values", len(report.Names))
+	c.add("secrets.yaml", Pass, next.Step{}, "encrypted, decrypts, and the MAC is right; %d values", len(report.Names))
 	return report
 }
 
 func (c *checking) rules(report *Report) {
 	if report == nil {
-		c.add("recipients", Skipped, "", "secrets.yaml could not be read")
+		c.add("recipients", Skipped, next.Step{}, "secrets.yaml could not be read")
 		return
 	}
 	if err := report.compare(c.project); err != nil {
@@ -127,11 +128,11 @@ func (c *checking) rules(report *Report) {
 	}
 	rules, err := loadRules(c.project)
 	if err == nil && !sameSelection(report.metadata, rules.metadata()) {
-		c.add("recipients", Fail, "Correct .sops.yaml, or encrypt the file again with the sops program.",
+		c.add("recipients", Fail, next.Words("Correct .sops.yaml, or encrypt the file again with the sops program."),
 			"secrets.yaml was made by other rules about what is encrypted than .sops.yaml has")
 		return
 	}
-	c.add("recipients", Pass, "", "the %d of .sops.yaml", len(report.Recipients))
+	c.add("recipients", Pass, next.Step{}, "the %d of .sops.yaml", len(report.Recipients))
 }
 
 // Problems turns failed findings into one error, or nil.
@@ -139,7 +140,7 @@ func Problems(findings []Finding) error {
 	var faults []error
 	for _, f := range findings {
 		if f.Status == Fail {
-			faults = append(faults, fail(nil, f.Remedy, "%s: %s", f.Name, f.Detail))
+			faults = append(faults, fail(nil, f.Next, "%s: %s", f.Name, f.Detail))
 		}
 	}
 	return errors.Join(faults...)
@@ -149,18 +150,18 @@ func Problems(findings []Finding) error {
 func (c *checking) declared(report *Report) {
 	switch {
 	case c.DeclaredErr != nil:
-		c.add("declared names", Skipped, hintOf(c.DeclaredErr), "nix/ could not be read: %v", c.DeclaredErr)
+		c.add("declared names", Skipped, next.Of(c.DeclaredErr), "nix/ could not be read: %v", c.DeclaredErr)
 		return
 	case report == nil:
-		c.add("declared names", Skipped, "", "secrets.yaml could not be read")
+		c.add("declared names", Skipped, next.Step{}, "secrets.yaml could not be read")
 		return
 	}
 	var faults []string
-	var remedy string
+	var set next.Step
 	for _, d := range c.Declared {
 		if fault := report.faultOf(d); fault != "" {
 			faults = append(faults, formatName(d.path())+" "+fault)
-			remedy = cmp.Or(remedy, setCommand(formatName(d.path())))
+			set = next.Or(set, setCommand(formatName(d.path())))
 		}
 	}
 	for _, name := range report.Names {
@@ -169,19 +170,19 @@ func (c *checking) declared(report *Report) {
 		}
 	}
 	if len(faults) > 0 {
-		c.add("declared names", Fail, cmp.Or(remedy, "Declare it in nix/modules/sops.nix, or remove it with `mage secrets:edit`."),
+		c.add("declared names", Fail, next.Or(set, next.Say("Declare it in nix/modules/sops.nix, or remove it with %s.", next.Target("secrets:edit"))),
 			"%s", strings.Join(faults, ", "))
 		return
 	}
-	c.add("declared names", Pass, "", "all %d are there and none too many", len(c.Declared))
+	c.add("declared names", Pass, next.Step{}, "all %d are there and none too many", len(c.Declared))
 }
 
 // setCommand sets a secret: the login key from where it most often is.
-func setCommand(name string) string {
+func setCommand(name string) next.Step {
 	if name == sshKeyName {
-		return "mage secrets:set ssh-public-key -file=~/.ssh/id_ed25519.pub"
+		return next.Target("secrets:set", "ssh-public-key", "-file=~/.ssh/id_ed25519.pub")
 	}
-	return "mage secrets:set " + name
+	return next.Target("secrets:set", name)
 }
 
 // faultOf says what is wrong with a declared secret.
@@ -202,31 +203,31 @@ func (r *Report) faultOf(d Declared) string {
 
 func (c *checking) sshKey(report *Report) {
 	if report == nil {
-		c.add(sshKeyName, Skipped, "", "secrets.yaml could not be read")
+		c.add(sshKeyName, Skipped, next.Step{}, "secrets.yaml could not be read")
 		return
 	}
 	value, err := lookup(first(report.values), []string{sshKeyName})
 	text, isText := value.(string)
 	if err != nil || !isText {
-		c.add(sshKeyName, Skipped, "", "not in secrets.yaml")
+		c.add(sshKeyName, Skipped, next.Step{}, "not in secrets.yaml")
 		return
 	}
 	keys, err := parsePublicKeys([]byte(text))
 	switch {
 	case err != nil:
-		c.add(sshKeyName, Fail, "Run `mage secrets:set ssh-public-key -file=~/.ssh/id_ed25519.pub`: with a wrong one nobody can log in.", "%v", err)
+		c.add(sshKeyName, Fail, next.Say("Run %s: with a wrong one nobody can log in.", next.Target("secrets:set", "ssh-public-key", "-file=~/.ssh/id_ed25519.pub")), "%v", err)
 	case strings.Contains(text, exampleSSHPublicKey) && !c.sample:
-		c.add(sshKeyName, Fail, "Run `mage secrets:set ssh-public-key -file=~/.ssh/id_ed25519.pub`.", "is the example, for which there is no private key")
+		c.add(sshKeyName, Fail, next.Say("Run %s.", next.Target("secrets:set", "ssh-public-key", "-file=~/.ssh/id_ed25519.pub")), "is the example, for which there is no private key")
 	default:
-		c.add(sshKeyName, Pass, "", "%d that sshd can read", len(keys))
+		c.add(sshKeyName, Pass, next.Step{}, "%d that sshd can read", len(keys))
 	}
 }
 
 // leftovers removes plaintext of a killed editor.
 func (c *checking) leftovers() {
 	if count := sweep(plainBases(c.Getenv)); count > 0 {
-		c.add("plaintext", Pass, "", "removed %d folder(s) that a killed editor left behind", count)
+		c.add("plaintext", Pass, next.Step{}, "removed %d folder(s) that a killed editor left behind", count)
 		return
 	}
-	c.add("plaintext", Pass, "", "none left behind")
+	c.add("plaintext", Pass, next.Step{}, "none left behind")
 }

@@ -36,7 +36,7 @@ func checkWith(t *testing.T, project Project, options CheckOptions) map[string]F
 	for _, finding := range findings {
 		out[finding.Name] = finding
 		if finding.Status == Fail {
-			assert.NotEmpty(t, finding.Remedy, "%+v", finding)
+			assert.NotEmpty(t, finding.Next.String(), "%+v", finding)
 		}
 	}
 	assert.Len(t, out, 10, "every check is always there, once")

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -46,7 +47,7 @@ func TestFullDisk(t *testing.T) {
 
 	_, err := Set(t.Context(), project.Dir, ids, "gateway-token", strings.Repeat("x", 10000))
 	require.ErrorIs(t, err, unix.ENOSPC)
-	assert.Contains(t, hintOf(err), "as it was")
+	assert.Contains(t, next.Of(err).String(), "as it was")
 	assert.Equal(t, before, readAll(t, project.SecretsFile()))
 
 	temporary := t.TempDir()

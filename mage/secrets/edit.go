@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/getsops/sops/v3/config"
 	"golang.org/x/sys/unix"
 )
@@ -72,7 +73,7 @@ func Edit(ctx context.Context, dir string, ids *Identities, options EditOptions)
 		return false, err
 	}
 	if err := checkWritable(e.project.SecretsFile()); err != nil {
-		return false, fail(err, "Correct the folder's owner, mode or free space first.", "%q cannot be written", e.project.SecretsFile())
+		return false, fail(err, next.Words("Correct the folder's owner, mode or free space first."), "%q cannot be written", e.project.SecretsFile())
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
@@ -120,7 +121,7 @@ func (e *editing) writePlain() error {
 		}
 	}
 	if err := os.WriteFile(e.path, content, 0o600); err != nil {
-		return fail(err, "Make room there, or point TMPDIR at a private folder.", "writing the plaintext for the editor")
+		return fail(err, next.Words("Make room there, or point TMPDIR at a private folder."), "writing the plaintext for the editor")
 	}
 	return nil
 }
@@ -175,7 +176,7 @@ func (e *editing) readEdited() ([]byte, error) {
 		err = fmt.Errorf("%d bytes, the limit is %d", info.Size(), int64(fileLimit))
 	}
 	if err != nil {
-		return nil, fail(err, "Nothing was changed; run the command again.", "reading what the editor wrote")
+		return nil, fail(err, next.Words("Nothing was changed; run the command again."), "reading what the editor wrote")
 	}
 	return os.ReadFile(e.path)
 }
@@ -252,11 +253,11 @@ func (e *editing) notePlain(next *file) {
 func (e *editing) askAgain(ctx context.Context, reason error) error {
 	e.at("asking")
 	if !e.Console.Interactive() {
-		return fail(reason, "The file is as it was; run the command in a terminal to correct the edit.", "the edit was not taken over")
+		return fail(reason, next.Words("The file is as it was; run the command in a terminal to correct the edit."), "the edit was not taken over")
 	}
 	e.Console.Say("%v", reason)
-	if hint := hintOf(reason); hint != "" {
-		e.Console.Say("%s", hint)
+	if step := next.Of(reason); !step.IsZero() {
+		e.Console.Say("%s", step)
 	}
 	answer, err := e.Console.Ask(ctx, "Press Enter to go back to the editor, or type abort: ")
 	if errors.Is(err, io.EOF) || strings.EqualFold(strings.TrimSpace(answer), "abort") {
@@ -296,7 +297,7 @@ func (e *editing) keep(data []byte, reason error) error {
 			err = errors.Join(err, file.Sync(), file.Close())
 		}
 		if err == nil {
-			return fail(reason, fmt.Sprintf("Your edit is kept, encrypted, in %s. Look at the other change with `git diff`, then run `mage secrets:edit -from=%s`, and remove it afterwards.", path, path),
+			return fail(reason, next.Say("Your edit is kept, encrypted, in %s. Look at the other change with %s, then run %s, and remove it afterwards.", path, next.Shell("git", "diff"), next.Target("secrets:edit", "-from="+path)),
 				"the edit was not written")
 		}
 		faults = append(faults, err)
@@ -307,7 +308,7 @@ func (e *editing) keep(data []byte, reason error) error {
 // interrupted is the end of an edit by a signal. What had been saved in the
 // editor by then is kept.
 func (e *editing) interrupted(ctx context.Context) error {
-	reason := fail(context.Cause(ctx), "Nothing was changed; run the command again.", "the edit was interrupted")
+	reason := fail(context.Cause(ctx), next.Words("Nothing was changed; run the command again."), "the edit was interrupted")
 	edited, err := e.readEdited()
 	if err != nil || bytes.Equal(edited, e.before) {
 		return reason

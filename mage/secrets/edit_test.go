@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -214,8 +215,8 @@ func TestSomebodyElseChangedTheFile(t *testing.T) {
 // keptIn is where an error says that an edit was kept.
 func keptIn(t *testing.T, err error) string {
 	t.Helper()
-	found := regexp.MustCompile(`-from=(\S+)\x60`).FindStringSubmatch(hintOf(err))
-	require.Len(t, found, 2, hintOf(err))
+	found := regexp.MustCompile(`-from=(\S+)\x60`).FindStringSubmatch(next.Of(err).String())
+	require.Len(t, found, 2, next.Of(err).String())
 	return found[1]
 }
 
@@ -270,5 +271,5 @@ func TestMissingEditor(t *testing.T) {
 	s.options.Getenv = func(string) string { return "no-such-editor" }
 	_, err := s.edit(t)
 	require.Error(t, err)
-	assert.Contains(t, hintOf(err), "EDITOR")
+	assert.Contains(t, next.Of(err).String(), "EDITOR")
 }

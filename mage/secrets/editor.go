@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/google/shlex"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -34,7 +35,7 @@ func editorCommand(getenv func(string) string, path string) ([]string, error) {
 		}
 		argv, err := shlex.Split(value)
 		if err != nil || len(argv) == 0 {
-			return nil, fail(err, "Quote it as for a shell.", "$%s is %q, which is no command", name, value)
+			return nil, fail(err, next.Words("Quote it as for a shell."), "$%s is %q, which is no command", name, value)
 		}
 		return append(append(argv, vimArguments(argv[0])...), path), nil
 	}
@@ -83,10 +84,10 @@ func runEditor(ctx context.Context, argv []string, stdin io.Reader, stdout, stde
 		return ctx.Err()
 	}
 	if errors.Is(err, exec.ErrNotFound) {
-		return fail(err, "Set EDITOR to an editor that is installed.", "starting the editor")
+		return fail(err, next.Words("Set EDITOR to an editor that is installed."), "starting the editor")
 	}
 	if err != nil {
-		return fail(err, "Nothing was changed; set EDITOR to another editor if this one does not work.", "the editor %q failed", argv[0])
+		return fail(err, next.Words("Nothing was changed; set EDITOR to another editor if this one does not work."), "the editor %q failed", argv[0])
 	}
 	return nil
 }
@@ -141,7 +142,7 @@ func newPlainDir(bases []string) (*plainDir, error) {
 		}
 		faults = append(faults, err)
 	}
-	return nil, fail(errors.Join(faults...), "Make room in one of them, or point TMPDIR at a private folder.", "making a private folder for the plaintext")
+	return nil, fail(errors.Join(faults...), next.Words("Make room in one of them, or point TMPDIR at a private folder."), "making a private folder for the plaintext")
 }
 
 func newPlainDirIn(base string) (*plainDir, error) {
@@ -196,7 +197,7 @@ func (d *plainDir) remove() error {
 	err := os.RemoveAll(d.path)
 	d.lock.Close()
 	if err != nil {
-		return fail(err, fmt.Sprintf("Remove %s by hand: it holds your secrets in plain text.", d.path), "removing the plaintext")
+		return fail(err, next.Say("Remove %s by hand: it holds your secrets in plain text.", d.path), "removing the plaintext")
 	}
 	return nil
 }

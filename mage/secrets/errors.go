@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // Conditions that a caller may want to tell apart with [errors.Is].
@@ -21,9 +23,9 @@ var (
 
 // Error is a failure together with the next thing to do.
 type Error struct {
-	What   string // what failed, one line, lower-case
-	Remedy string // an imperative sentence
-	Err    error  // the cause, or nil
+	What string    // what failed, one line, lower-case
+	Next next.Step // an imperative sentence
+	Err  error     // the cause, or nil
 }
 
 // Error returns what failed and why.
@@ -34,23 +36,14 @@ func (e *Error) Error() string {
 	return e.What + ": " + e.Err.Error()
 }
 
-// Hint returns the next thing to do.
-func (e *Error) Hint() string { return e.Remedy }
+// NextStep returns the next thing to do.
+func (e *Error) NextStep() next.Step { return e.Next }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-func fail(cause error, remedy, format string, args ...any) error {
-	return &Error{What: fmt.Sprintf(format, args...), Remedy: remedy, Err: cause}
-}
-
-// hintOf returns the remedy that an error carries, or nothing.
-func hintOf(err error) string {
-	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) {
-		return hinted.Hint()
-	}
-	return ""
+func fail(cause error, step next.Step, format string, args ...any) error {
+	return &Error{What: fmt.Sprintf(format, args...), Next: step, Err: cause}
 }
 
 // Console is the person at the terminal. Answers never include the line end.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/config"
 	sopsyaml "github.com/getsops/sops/v3/stores/yaml"
@@ -68,7 +69,7 @@ type file struct {
 func readFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fail(ErrMissing, "Run `mage secrets:init`, or restore it with git.", "reading %q", path)
+		return nil, fail(ErrMissing, next.Say("Run %s, or restore it with git.", next.Target("secrets:init")), "reading %q", path)
 	}
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("not a regular file")
@@ -77,11 +78,11 @@ func readFile(path string) ([]byte, error) {
 		err = fmt.Errorf("%d bytes, the limit is %d", info.Size(), int64(fileLimit))
 	}
 	if err != nil {
-		return nil, fail(err, "Restore it with git.", "reading %q", path)
+		return nil, fail(err, next.Words("Restore it with git."), "reading %q", path)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fail(err, "Check the file's owner and mode.", "reading %q", path)
+		return nil, fail(err, next.Words("Check the file's owner and mode."), "reading %q", path)
 	}
 	return data, nil
 }

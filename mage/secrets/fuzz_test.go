@@ -3,6 +3,7 @@ package secrets
 import (
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/getsops/sops/v3/config"
 	sopsyaml "github.com/getsops/sops/v3/stores/yaml"
 	"github.com/stretchr/testify/require"
@@ -25,7 +26,7 @@ func FuzzSecretsFile(f *testing.F) {
 		_, _ = NamesBytes(data)
 		report, err := VerifyBytes(data, ids)
 		if err != nil {
-			require.NotEmpty(t, hintOf(err))
+			require.NotEmpty(t, next.Of(err).String())
 			return
 		}
 		require.NotNil(t, report)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,7 +28,7 @@ func TestHelperProcess(t *testing.T) {
 	}
 	err := help(work, os.Getenv("SECRETS_PROJECT"), os.Getenv("SECRETS_BASE"), os.Getenv("SECRETS_PHASE"))
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err, hintOf(err))
+		fmt.Fprintln(os.Stderr, err, next.Of(err).String())
 		os.Exit(1)
 	}
 	os.Exit(0)

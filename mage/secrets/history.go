@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/git"
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 const (
@@ -26,7 +27,7 @@ func (c *checking) git(ctx context.Context, ids *Identities) {
 			why = err.Error()
 		}
 		for _, name := range []string{"ignored by git", "not tracked", "not in history"} {
-			c.add(name, Skipped, "", "%s", why)
+			c.add(name, Skipped, next.Step{}, "%s", why)
 		}
 		return
 	}
@@ -39,11 +40,11 @@ func (c *checking) ignored(ctx context.Context) {
 	ignored, err := keyIgnored(ctx, c.project)
 	switch {
 	case err != nil:
-		c.add("ignored by git", Skipped, "", "%v", err)
+		c.add("ignored by git", Skipped, next.Step{}, "%v", err)
 	case ignored:
-		c.add("ignored by git", Pass, "", "%s", keyPath)
+		c.add("ignored by git", Pass, next.Step{}, "%s", keyPath)
 	default:
-		c.add("ignored by git", Fail, "Add the line /secrets/age-key*.txt to .gitignore, or run `mage secrets:init`.", "git would take %s", keyPath)
+		c.add("ignored by git", Fail, next.Say("Add the line /secrets/age-key*.txt to .gitignore, or run %s.", next.Target("secrets:init")), "git would take %s", keyPath)
 	}
 }
 
@@ -51,30 +52,30 @@ func (c *checking) tracked(ctx context.Context, repo *git.Repo) {
 	tracked, err := repo.Tracks(ctx, keyPattern)
 	switch {
 	case err != nil:
-		c.add("not tracked", Skipped, "", "%v", err)
+		c.add("not tracked", Skipped, next.Step{}, "%v", err)
 	case tracked:
-		c.add("not tracked", Fail, "Run `git rm --cached secrets/age-key.txt`, then `mage secrets:rotate`.", "git tracks the key")
+		c.add("not tracked", Fail, next.Say("Run %s, then %s.", next.Shell("git", "rm", "--cached", "secrets/age-key.txt"), next.Target("secrets:rotate")), "git tracks the key")
 	default:
-		c.add("not tracked", Pass, "", "%s", keyPath)
+		c.add("not tracked", Pass, next.Step{}, "%s", keyPath)
 	}
 }
 
 func (c *checking) history(ctx context.Context, repo *git.Repo, ids *Identities) {
 	if ids == nil {
-		c.add("not in history", Skipped, "", "there is no key to look for")
+		c.add("not in history", Skipped, next.Step{}, "there is no key to look for")
 		return
 	}
 	commits, err := keyCommits(ctx, repo, ids)
 	switch {
 	case errors.Is(err, git.ErrShallow):
-		c.add("not in history", Skipped, "", "%v; `git fetch --unshallow` gets the rest", err)
+		c.add("not in history", Skipped, next.Step{}, "%v; `git fetch --unshallow` gets the rest", err)
 	case err != nil:
-		c.add("not in history", Skipped, "", "%v", err)
+		c.add("not in history", Skipped, next.Step{}, "%v", err)
 	case len(commits) > 0:
-		c.add("not in history", Fail, "Run `mage secrets:rotate`, then change the values: whoever has the repository has the key.",
+		c.add("not in history", Fail, next.Say("Run %s, then change the values: whoever has the repository has the key.", next.Target("secrets:rotate")),
 			"the key is in %s", strings.Join(commits, ", "))
 	default:
-		c.add("not in history", Pass, "", "in no commit of any branch, tag, stash or reflog")
+		c.add("not in history", Pass, next.Step{}, "in no commit of any branch, tag, stash or reflog")
 	}
 }
 

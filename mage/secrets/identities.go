@@ -16,6 +16,7 @@ import (
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // identity is one private key and the line that it was read from.
@@ -181,7 +182,7 @@ func (s Sources) Load(ctx context.Context) (*Identities, error) {
 	}
 	ids, err = s.fromFile(ctx, project.ExampleKeyFile(), false)
 	if errors.Is(err, fs.ErrNotExist) || (err == nil && !ids.IsExample()) {
-		return nil, fail(ErrNoKey, "Run `mage secrets:init` for a new key, or put yours into secrets/age-key.txt or SOPS_AGE_KEY_FILE.",
+		return nil, fail(ErrNoKey, next.Say("Run %s for a new key, or put yours into secrets/age-key.txt or SOPS_AGE_KEY_FILE.", next.Target("secrets:init")),
 			"looking for an age key in %q, SOPS_AGE_KEY_FILE and SOPS_AGE_KEY", project.KeyFile())
 	}
 	return ids, err
@@ -190,7 +191,7 @@ func (s Sources) Load(ctx context.Context) (*Identities, error) {
 func fromEnvironment(value string) (*Identities, error) {
 	ids, err := ParseIdentities([]byte(strings.Join(strings.Fields(value), "\n")))
 	if err != nil {
-		return nil, fail(err, "Put one age identity, or several with spaces between, into SOPS_AGE_KEY.", "reading SOPS_AGE_KEY")
+		return nil, fail(err, next.Words("Put one age identity, or several with spaces between, into SOPS_AGE_KEY."), "reading SOPS_AGE_KEY")
 	}
 	ids.source = "SOPS_AGE_KEY"
 	return ids, nil
@@ -207,7 +208,7 @@ func (s Sources) fromFile(ctx context.Context, path string, private bool) (*Iden
 	}
 	ids, err := ParseIdentities(data)
 	if err != nil {
-		return nil, fail(err, "Restore the file from your backup.", "reading the age key %q", path)
+		return nil, fail(err, next.Words("Restore the file from your backup."), "reading the age key %q", path)
 	}
 	ids.source, ids.passphrase = path, passphrase
 	return ids, nil
@@ -216,7 +217,7 @@ func (s Sources) fromFile(ctx context.Context, path string, private bool) (*Iden
 func readKeyFile(path string, private bool) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fail(err, "Check that the file exists and that you may read it.", "opening the age key")
+		return nil, fail(err, next.Words("Check that the file exists and that you may read it."), "opening the age key")
 	}
 	defer file.Close()
 	info, err := file.Stat()
@@ -224,10 +225,10 @@ func readKeyFile(path string, private bool) ([]byte, error) {
 		return nil, fmt.Errorf("reading the age key: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fail(nil, "Put the key into a regular file.", "the age key %q is not a regular file", path)
+		return nil, fail(nil, next.Words("Put the key into a regular file."), "the age key %q is not a regular file", path)
 	}
 	if private && info.Mode().Perm()&0o077 != 0 {
-		return nil, fail(nil, fmt.Sprintf("Run `chmod 600 %s`; if others use this machine, run `mage secrets:rotate` too.", path),
+		return nil, fail(nil, next.Say("Run %s; if others use this machine, run %s too.", next.Shell("chmod", "600", path), next.Target("secrets:rotate")),
 			"the age key %q has mode %#o: others can read it", path, info.Mode().Perm())
 	}
 	data, err := io.ReadAll(io.LimitReader(file, keyFileLimit+1))
@@ -235,7 +236,7 @@ func readKeyFile(path string, private bool) ([]byte, error) {
 		err = errors.New("larger than any age key")
 	}
 	if err != nil {
-		return nil, fail(err, "Restore the file from your backup.", "reading the age key %q", path)
+		return nil, fail(err, next.Words("Restore the file from your backup."), "reading the age key %q", path)
 	}
 	return data, nil
 }
@@ -250,7 +251,7 @@ func (s Sources) unlock(ctx context.Context, path string, data []byte) (plain []
 		return data, "", nil
 	}
 	if s.Ask == nil {
-		return nil, "", fail(ErrNoKey, "Run the command in a terminal.", "the age key %q is protected by a passphrase, and nobody can be asked", path)
+		return nil, "", fail(ErrNoKey, next.Words("Run the command in a terminal."), "the age key %q is protected by a passphrase, and nobody can be asked", path)
 	}
 	passphrase, err = s.Ask(ctx, path)
 	if err != nil {
@@ -258,7 +259,7 @@ func (s Sources) unlock(ctx context.Context, path string, data []byte) (plain []
 	}
 	plain, err = decryptScrypt(source, passphrase)
 	if err != nil {
-		return nil, "", fail(err, "Run the command again with the right passphrase.", "unlocking the age key %q", path)
+		return nil, "", fail(err, next.Words("Run the command again with the right passphrase."), "unlocking the age key %q", path)
 	}
 	return plain, passphrase, nil
 }

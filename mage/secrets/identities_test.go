@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"filippo.io/age"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -63,7 +64,7 @@ func TestWhereKeysAreFound(t *testing.T) {
 	}
 	_, err := load()
 	require.ErrorIs(t, err, ErrNoKey)
-	assert.Contains(t, hintOf(err), "secrets:init")
+	assert.Contains(t, next.Of(err).String(), "secrets:init")
 
 	environment["SOPS_AGE_KEY"] = string(one(2).KeyFile()) + " " + string(one(3).KeyFile())
 	got, err := load()
@@ -103,7 +104,7 @@ func TestBadKeyFiles(t *testing.T) {
 		_, err := Sources{Dir: dir, Getenv: noEnvironment, Ask: func(context.Context, string) (string, error) { return "x", nil }}.Load(t.Context())
 		require.Error(t, err, name)
 		assert.NotContains(t, err.Error(), good[15:40], name)
-		assert.NotEmpty(t, hintOf(err), name)
+		assert.NotEmpty(t, next.Of(err).String(), name)
 	}
 }
 
@@ -116,7 +117,7 @@ func TestKeyFileMustBePrivate(t *testing.T) {
 		_, err := Sources{Dir: dir, Getenv: noEnvironment}.Load(t.Context())
 		assert.Equal(t, ok, err == nil, "%#o: %v", mode, err)
 		if err != nil {
-			assert.Contains(t, hintOf(err), "chmod 600")
+			assert.Contains(t, next.Of(err).String(), "chmod 600")
 		}
 	}
 }
@@ -170,7 +171,7 @@ func TestExampleIsRefusedWhereverItIs(t *testing.T) {
 	require.NoError(t, err, "the committed example decrypts and fits .sops.yaml")
 	assert.Equal(t, []string{"gateway-token", "ssh-public-key"}, report.Names)
 	require.ErrorIs(t, RefuseExample(newIdentities(t, 1), report), ErrExampleKey)
-	assert.Contains(t, hintOf(RefuseExample(nil, report)), "secrets:init")
+	assert.Contains(t, next.Of(RefuseExample(nil, report)).String(), "secrets:init")
 	assert.NoError(t, RefuseExample(newIdentities(t, 1), &Report{}))
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // InitOptions say how to begin. Console is needed.
@@ -66,14 +67,14 @@ func (b *beginning) did(format string, args ...any) {
 func (b *beginning) ignore(ctx context.Context) error {
 	ignored, err := keyIgnored(ctx, b.project)
 	if err != nil {
-		return fail(err, hintOf(err), "asking git whether it ignores the age key")
+		return fail(err, next.Of(err), "asking git whether it ignores the age key")
 	}
 	if ignored {
 		return nil
 	}
 	old, err := os.ReadFile(b.project.IgnoreFile())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fail(err, "Check the file's owner and mode.", "reading .gitignore")
+		return fail(err, next.Words("Check the file's owner and mode."), "reading .gitignore")
 	}
 	text := string(old)
 	if text != "" && !strings.HasSuffix(text, "\n") {
@@ -81,7 +82,7 @@ func (b *beginning) ignore(ctx context.Context) error {
 	}
 	text += "# The age key that decrypts secrets/secrets.yaml. Never committed.\n/secrets/age-key*.txt\n"
 	if err := replaceFile(ctx, b.project.IgnoreFile(), old, []byte(text), 0o644); err != nil {
-		return fail(err, "Add the line /secrets/age-key*.txt to .gitignore, then run `mage secrets:init` again.", "writing .gitignore")
+		return fail(err, next.Say("Add the line /secrets/age-key*.txt to .gitignore, then run %s again.", next.Target("secrets:init")), "writing .gitignore")
 	}
 	b.did("added /secrets/age-key*.txt to .gitignore")
 	return nil
@@ -98,7 +99,7 @@ func (b *beginning) key(ctx context.Context) error {
 		b.ids = ids
 		return nil
 	case ids.Source() != b.project.ExampleKeyFile():
-		return fail(ErrExampleKey, "Remove it, then run `mage secrets:init` again for a key of your own.", "your age key is in %s", ids.Source())
+		return fail(ErrExampleKey, next.Say("Remove it, then run %s again for a key of your own.", next.Target("secrets:init")), "your age key is in %s", ids.Source())
 	}
 	b.ids, err = b.makeKey()
 	return err
@@ -110,11 +111,11 @@ func (b *beginning) makeKey() (*Identities, error) {
 		return nil, fmt.Errorf("making an age key: %w", err)
 	}
 	if err := os.MkdirAll(b.project.SecretsDir(), 0o755); err != nil {
-		return nil, fail(err, "Check the folder's owner and mode.", "making the folder for the age key")
+		return nil, fail(err, next.Words("Check the folder's owner and mode."), "making the folder for the age key")
 	}
 	text := keyText(id.String(), id.Recipient().String(), time.Now())
 	if err := createFile(b.project.KeyFile(), []byte(text)); err != nil {
-		return nil, fail(err, "Make room or correct the permissions, then run `mage secrets:init` again.", "writing the new age key %q", b.project.KeyFile())
+		return nil, fail(err, next.Say("Make room or correct the permissions, then run %s again.", next.Target("secrets:init")), "writing the new age key %q", b.project.KeyFile())
 	}
 	b.did("made an age key in %s", b.project.KeyFile())
 	b.Console.Say("BACK IT UP NOW, in a password manager or on paper: without it the secrets are lost, and git does not have it")
@@ -162,14 +163,14 @@ func (b *beginning) rules(ctx context.Context) error {
 	case slices.Contains(named, ExampleRecipient):
 		return b.replaceExample(ctx, recipient, b.ids.Only(named).Len() > 0)
 	}
-	return fail(ErrWrongKey, "Send the recipient to one of them, who adds it to .sops.yaml, runs `mage secrets:init` and commits.",
+	return fail(ErrWrongKey, next.Say("Send the recipient to one of them, who adds it to .sops.yaml, runs %s and commits.", next.Target("secrets:init")),
 		".sops.yaml names others only; your recipient is %s", recipient)
 }
 
 func (b *beginning) replaceExample(ctx context.Context, recipient string, ours bool) error {
 	old, err := os.ReadFile(b.project.RulesFile())
 	if err != nil {
-		return fail(err, "Check the file's owner and mode.", "reading .sops.yaml")
+		return fail(err, next.Words("Check the file's owner and mode."), "reading .sops.yaml")
 	}
 	var text string
 	if ours {
@@ -178,14 +179,14 @@ func (b *beginning) replaceExample(ctx context.Context, recipient string, ours b
 		text, err = replaceRecipient(string(old), ExampleRecipient, recipient)
 	}
 	if err != nil {
-		return fail(err, fmt.Sprintf("Put %s in the place of %s by hand, then run `mage secrets:init` again.", recipient, ExampleRecipient), "changing .sops.yaml")
+		return fail(err, next.Say("Put %s in the place of %s by hand, then run %s again.", recipient, ExampleRecipient, next.Target("secrets:init")), "changing .sops.yaml")
 	}
 	return b.writeRules(ctx, old, text, "put your recipient into .sops.yaml, in the place of the public example: "+short(recipient))
 }
 
 func (b *beginning) writeRules(ctx context.Context, old []byte, text, done string) error {
 	if err := replaceFile(ctx, b.project.RulesFile(), old, []byte(text), 0o644); err != nil {
-		return fail(err, "Run `mage secrets:init` again.", "writing .sops.yaml")
+		return fail(err, next.Say("Run %s again.", next.Target("secrets:init")), "writing .sops.yaml")
 	}
 	b.did("%s", done)
 	return nil
@@ -203,7 +204,7 @@ func (b *beginning) fill(ctx context.Context, f *file) error {
 			return err
 		}
 		if value == "" {
-			b.Console.Say("%s is declared and not set: `mage secrets:set %s`", formatName(path), formatName(path))
+			b.Console.Say("%s is declared and not set: `%s`", formatName(path), next.Target("secrets:set", formatName(path)))
 			continue
 		}
 		if err := f.set(path, value); err != nil {
@@ -242,7 +243,8 @@ const (
 	exampleSSHPublicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILaJ7LdR63HifsHNKm2J/Z32q7AfmQLJ0Ep+s6ogXgVl"
 )
 
-const makeOwnKey = "Run `mage secrets:init`: it makes a key of your own and re-encrypts."
+// makeOwnKey is what whoever has the public example key shall do.
+var makeOwnKey = next.Say("Run %s: it makes a key of your own and re-encrypts.", next.Target("secrets:init"))
 
 // RefuseExample is what every command that deploys asks first: it returns an
 // error that wraps [ErrExampleKey] if the public example key is among ids, or

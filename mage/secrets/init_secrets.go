@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/config"
 	sopsyaml "github.com/getsops/sops/v3/stores/yaml"
@@ -96,7 +97,7 @@ func (b *beginning) encryptPlain(old []byte, r *rules) (*file, error) {
 	}
 	branches, problems, err := readPlain(old, f.store)
 	if err != nil {
-		return nil, fail(err, "Correct the YAML, then run `mage secrets:init` again.", "encrypting %q", b.project.SecretsFile())
+		return nil, fail(err, next.Say("Correct the YAML, then run %s again.", next.Target("secrets:init")), "encrypting %q", b.project.SecretsFile())
 	}
 	for _, problem := range problems {
 		b.Console.Say("%s", problem)
@@ -208,7 +209,7 @@ func readPublicKey(path string) (string, error) {
 		return "", err
 	}
 	if _, err := parsePublicKeys([]byte(text)); err != nil {
-		return "", fail(err, "Name a file with an SSH public key, such as ~/.ssh/id_ed25519.pub.", "reading the SSH public key %q", path)
+		return "", fail(err, next.Words("Name a file with an SSH public key, such as ~/.ssh/id_ed25519.pub."), "reading the SSH public key %q", path)
 	}
 	return strings.TrimSpace(text), nil
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/getsops/sops/v3"
 )
 
@@ -33,10 +34,10 @@ func parseName(name string) ([]string, error) {
 	}
 	path = append(path, part.String())
 	if escaped || slices.Contains(path, "") {
-		return nil, fail(nil, "Join the keys by dots, as in database.password.", "%q is not a name", name)
+		return nil, fail(nil, next.Words("Join the keys by dots, as in database.password."), "%q is not a name", name)
 	}
 	if path[0] == "sops" {
-		return nil, fail(nil, "Choose another name.", "%q belongs to sops", name)
+		return nil, fail(nil, next.Words("Choose another name."), "%q belongs to sops", name)
 	}
 	return path, nil
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // RotateHosts is what rotating the key has to do on servers. Each call is
@@ -92,7 +94,7 @@ func (r *rotation) explain(err error) error {
 	if errors.Is(err, errWaiting) {
 		return nil
 	}
-	return fail(err, "Run `mage secrets:rotate` again when that is solved: it goes on where it was, and until then everything works with the keys there are.",
+	return fail(err, next.Say("Run %s again when that is solved: it goes on where it was, and until then everything works with the keys there are.", next.Target("secrets:rotate")),
 		"the rotation is not finished")
 }
 
@@ -105,7 +107,7 @@ func (r *rotation) begin(ctx context.Context) (err error) {
 		return fail(ErrExampleKey, makeOwnKey, "there is no key of your own to rotate")
 	}
 	if r.ids.Source() != r.project.KeyFile() {
-		return fail(nil, "Put the key into secrets/age-key.txt.", "the key is in %s, which other projects may use", r.ids.Source())
+		return fail(nil, next.Words("Put the key into secrets/age-key.txt."), "the key is in %s, which other projects may use", r.ids.Source())
 	}
 	if r.state, err = loadRotation(r.project); err != nil {
 		return err
@@ -125,7 +127,7 @@ func (r *rotation) plan(ctx context.Context) error {
 	}
 	r.state.Old = r.ids.Only(bare(report.metadata.KeyGroups)).Recipients()
 	if len(r.state.Old) == 0 {
-		return fail(ErrWrongKey, "Run `mage secrets:check`.", "none of the keys in %s is a recipient by itself", r.ids.Source())
+		return fail(ErrWrongKey, next.Say("Run %s.", next.Target("secrets:check")), "none of the keys in %s is a recipient by itself", r.ids.Source())
 	}
 	return nil
 }
@@ -134,7 +136,7 @@ func (r *rotation) plan(ctx context.Context) error {
 func (r *rotation) retire(ctx context.Context) error {
 	if waiting := r.hostsBefore(stepForgot); len(waiting) > 0 {
 		r.Console.Say("the old key stays until these keep no generation that needs it: %s", strings.Join(waiting, ", "))
-		r.Console.Say("run `mage secrets:rotate` again after some more updates; both keys are in %s until then", r.project.KeyFile())
+		r.Console.Say("run `%s` again after some more updates; both keys are in %s until then", next.Target("secrets:rotate"), r.project.KeyFile())
 		return errWaiting
 	}
 	if r.ids.Only(r.state.Old).Len() > 0 {
@@ -151,7 +153,7 @@ func (r *rotation) retire(ctx context.Context) error {
 		return err
 	}
 	r.Console.Say("done: BACK UP the new %s", r.project.KeyFile())
-	r.Console.Say("values that are in git's history stay readable to the old key: change them too, with `mage secrets:set`")
+	r.Console.Say("values that are in git's history stay readable to the old key: change them too, with `%s`", next.Target("secrets:set"))
 	return nil
 }
 
@@ -256,7 +258,7 @@ func (r *rotation) put(ctx context.Context, host string, ids *Identities) error 
 	}
 	for _, hash := range before {
 		if !slices.Contains(r.ids.Hashes(), hash) {
-			return fail(nil, "Put that key into secrets/age-key.txt too, or remove it from the server if nothing there needs it.",
+			return fail(nil, next.Words("Put that key into secrets/age-key.txt too, or remove it from the server if nothing there needs it."),
 				"the server has an age key that is not in %s (SHA-256 %.12s…)", r.project.KeyFile(), hash)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // newKey puts a new identity beside the old ones. The plan is remembered first:
@@ -22,7 +23,7 @@ func (r *rotation) newKey(ctx context.Context) error {
 		return nil
 	}
 	if r.state.Phase != phaseNew {
-		return fail(ErrNoKey, "Restore it from your backup.", "the new key %s is not in %s", short(r.state.New), r.project.KeyFile())
+		return fail(ErrNoKey, next.Words("Restore it from your backup."), "the new key %s is not in %s", short(r.state.New), r.project.KeyFile())
 	}
 	key, err := age.GenerateX25519Identity()
 	if err != nil {
@@ -51,7 +52,7 @@ func (r *rotation) writeKeys(ctx context.Context, ids *Identities) error {
 		}
 	}
 	if err != nil {
-		return fail(err, "Check the folder's owner, mode and free space.", "writing %q; the old file is still there", r.project.KeyFile())
+		return fail(err, next.Words("Check the folder's owner, mode and free space."), "writing %q; the old file is still there", r.project.KeyFile())
 	}
 	r.ids = ids
 	return nil
@@ -117,14 +118,14 @@ func (r *rotation) changeRules(ctx context.Context, change func(string) (string,
 	}
 	old, err := os.ReadFile(r.project.RulesFile())
 	if err != nil {
-		return fail(err, "Check the file's owner and mode.", "reading .sops.yaml")
+		return fail(err, next.Words("Check the file's owner and mode."), "reading .sops.yaml")
 	}
 	text, err := change(string(old))
 	if err != nil {
-		return fail(err, fmt.Sprintf("Change it by hand; old: %v, new: %s.", r.state.Old, r.state.New), "changing .sops.yaml")
+		return fail(err, next.Say("Change it by hand; old: %v, new: %s.", r.state.Old, r.state.New), "changing .sops.yaml")
 	}
 	if err := replaceFile(ctx, r.project.RulesFile(), old, []byte(text), 0o644); err != nil {
-		return fail(err, "Check that nobody else changes it.", "writing .sops.yaml")
+		return fail(err, next.Words("Check that nobody else changes it."), "writing .sops.yaml")
 	}
 	return nil
 }
@@ -175,7 +176,7 @@ func (r *rotation) retireFile() (string, error) {
 			continue
 		}
 		if err != nil {
-			return "", fail(err, "Check the folder's owner, mode and free space.", "keeping the old key")
+			return "", fail(err, next.Words("Check the folder's owner, mode and free space."), "keeping the old key")
 		}
 		return path, nil
 	}
@@ -225,7 +226,7 @@ func loadRotation(project Project) (*rotationState, error) {
 		err = errors.New("not what a rotation writes")
 	}
 	if err != nil {
-		return nil, fail(err, fmt.Sprintf("If secrets.yaml and .sops.yaml are as you want them, remove %s and run `mage secrets:rotate`.", state.path),
+		return nil, fail(err, next.Say("If secrets.yaml and .sops.yaml are as you want them, remove %s and run %s.", state.path, next.Target("secrets:rotate")),
 			"reading the unfinished rotation")
 	}
 	if state.Hosts == nil {
@@ -245,7 +246,7 @@ func (s *rotationState) save(ctx context.Context) error {
 		err = replaceFile(ctx, s.path, s.saved, data, 0o600)
 	}
 	if err != nil {
-		return fail(err, "Check that no other rotation is running, and that the disk has room.", "remembering how far the rotation has come")
+		return fail(err, next.Words("Check that no other rotation is running, and that the disk has room."), "remembering how far the rotation has come")
 	}
 	s.saved = data
 	return nil

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -176,7 +177,7 @@ func TestRotateIsFinishedByTheNextRun(t *testing.T) {
 			return
 		}
 		require.ErrorIs(t, err, errCut, "cut at %d", cut)
-		require.Contains(t, hintOf(err), "secrets:rotate")
+		require.Contains(t, next.Of(err).String(), "secrets:rotate")
 		finish(t, f)
 	}
 }

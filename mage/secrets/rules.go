@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/config"
 )
@@ -27,12 +28,12 @@ func loadRules(project Project) (*rules, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, fail(ErrMissing, "Run `mage secrets:init`, or restore it with git.", "reading %q", project.RulesFile())
+		return nil, fail(ErrMissing, next.Say("Run %s, or restore it with git.", next.Target("secrets:init")), "reading %q", project.RulesFile())
 	}
 	loaded := &rules{}
 	err = guard(func() error { return loaded.load(path, filepath.Join(filepath.Dir(path), "secrets", "secrets.yaml")) })
 	if err != nil {
-		return nil, fail(scrub(err), "Correct .sops.yaml; its creation_rules must match secrets/secrets.yaml.", "reading %q", project.RulesFile())
+		return nil, fail(scrub(err), next.Words("Correct .sops.yaml; its creation_rules must match secrets/secrets.yaml."), "reading %q", project.RulesFile())
 	}
 	return loaded, nil
 }

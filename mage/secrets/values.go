@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/config"
 	sopsyaml "github.com/getsops/sops/v3/stores/yaml"
@@ -39,13 +40,13 @@ func Get(dir string, ids *Identities, name string) (string, error) {
 func (f *file) get(path []string) (string, error) {
 	value, err := lookup(first(f.tree.Branches), path)
 	if err != nil {
-		return "", fail(err, "Run `mage secrets:list` for the names there are.", "looking up %q", formatName(path))
+		return "", fail(err, next.Say("Run %s for the names there are.", next.Target("secrets:list")), "looking up %q", formatName(path))
 	}
 	switch value := value.(type) {
 	case sops.TreeBranch, []any:
 		var below []string
 		eachLeaf(value, path, func(path []string, _ any) { below = append(below, formatName(path)) })
-		return "", fail(nil, "Ask for one of them.", "%q is not one value but %d: %s", formatName(path), len(below), strings.Join(below, ", "))
+		return "", fail(nil, next.Words("Ask for one of them."), "%q is not one value but %d: %s", formatName(path), len(below), strings.Join(below, ", "))
 	case nil:
 		return "", nil
 	default:
@@ -74,7 +75,7 @@ func Names(dir string) ([]string, error) {
 func NamesBytes(data []byte) ([]string, error) {
 	tree, err := parse(data, sopsyaml.NewStore(&config.NewStoresConfig().YAML))
 	if err != nil {
-		return nil, fail(err, "Run `mage secrets:check`.", "reading the names in secrets.yaml")
+		return nil, fail(err, next.Say("Run %s.", next.Target("secrets:check")), "reading the names in secrets.yaml")
 	}
 	return names(tree.Branches), nil
 }
@@ -92,7 +93,7 @@ func Set(ctx context.Context, dir string, ids *Identities, name, value string) (
 		return false, err
 	}
 	if err := checkValue(value); err != nil {
-		return false, fail(err, "Give the value on stdin, in the terminal, or with -file=.", "setting %q", name)
+		return false, fail(err, next.Words("Give the value on stdin, in the terminal, or with -file=."), "setting %q", name)
 	}
 	project := Project{dir}
 	f, old, err := project.open(ids)
@@ -107,11 +108,11 @@ func Set(ctx context.Context, dir string, ids *Identities, name, value string) (
 
 func (f *file) set(path []string, value string) error {
 	if len(f.tree.Branches) == 0 {
-		return fail(ErrDamaged, "Restore the file with git.", "setting %q", formatName(path))
+		return fail(ErrDamaged, next.Words("Restore the file with git."), "setting %q", formatName(path))
 	}
 	branch, err := put(f.tree.Branches[0], path, value)
 	if err != nil {
-		return fail(err, "Run `mage secrets:list` for the names there are, or change the structure with `mage secrets:edit`.",
+		return fail(err, next.Say("Run %s for the names there are, or change the structure with %s.", next.Target("secrets:list"), next.Target("secrets:edit")),
 			"setting %q", formatName(path))
 	}
 	f.tree.Branches[0] = branch
@@ -127,7 +128,7 @@ func (f *file) checkWouldEncrypt(path []string) error {
 	}
 	for _, name := range plain {
 		if name == formatName(path) {
-			return fail(nil, "Choose another name, or put it there with `mage secrets:edit` if it is no secret.",
+			return fail(nil, next.Say("Choose another name, or put it there with %s if it is no secret.", next.Target("secrets:edit")),
 				"%q would be stored in plain text: the rules in .sops.yaml or its suffix say so", name)
 		}
 	}
@@ -202,7 +203,7 @@ func ReadValueFile(path string) (string, error) {
 		data, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return "", fail(err, "Name a file that you may read.", "reading the value")
+		return "", fail(err, next.Words("Name a file that you may read."), "reading the value")
 	}
 	return string(data), nil
 }

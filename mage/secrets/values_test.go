@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -77,7 +78,7 @@ func TestSetRefuses(t *testing.T) {
 	} {
 		_, err := Set(t.Context(), project.Dir, ids, c.name, c.value)
 		require.ErrorContains(t, err, c.want, name)
-		assert.NotEmpty(t, hintOf(err), name)
+		assert.NotEmpty(t, next.Of(err).String(), name)
 	}
 	assert.Equal(t, before, readAll(t, project.SecretsFile()))
 }

@@ -3,10 +3,10 @@ package secrets
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/config"
 )
@@ -101,7 +101,7 @@ func (r *Report) compare(project Project) error {
 	}
 	want := recipients(rules.creation.KeyGroups)
 	if !slices.Equal(r.Recipients, want) {
-		return fail(nil, "Run `mage secrets:init` to encrypt to those of .sops.yaml, or correct .sops.yaml.",
+		return fail(nil, next.Say("Run %s to encrypt to those of .sops.yaml, or correct .sops.yaml.", next.Target("secrets:init")),
 			"secrets.yaml is encrypted to other recipients than .sops.yaml names: %s", difference(r.Recipients, want))
 	}
 	return nil
@@ -129,12 +129,12 @@ func openHinted(data []byte, ids *Identities, stores *config.StoresConfig, path 
 	case err == nil:
 		return f, nil
 	case errors.Is(err, ErrNotEncrypted):
-		return nil, fail(err, "Do not commit it; run `mage secrets:init` to encrypt it, and change the values if it was ever pushed.", "reading %q", path)
+		return nil, fail(err, next.Say("Do not commit it; run %s to encrypt it, and change the values if it was ever pushed.", next.Target("secrets:init")), "reading %q", path)
 	case errors.Is(err, ErrWrongKey):
-		return nil, fail(err, "Use the right key, or ask someone who has it to add your recipient to .sops.yaml and run `mage secrets:init`.",
+		return nil, fail(err, next.Say("Use the right key, or ask someone who has it to add your recipient to .sops.yaml and run %s.", next.Target("secrets:init")),
 			"decrypting %q with %s (%s)", path, ids, shortAll(ids.Recipients()))
 	}
-	return nil, fail(err, fmt.Sprintf("See `git log -p -- %s` and restore the last good version.", path), "reading %q", path)
+	return nil, fail(err, next.Say("See %s and restore the last good version.", next.Shell("git", "log", "-p", "--", path)), "reading %q", path)
 }
 
 func shortAll(names []string) string {

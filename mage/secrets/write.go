@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 )
@@ -178,10 +179,10 @@ func (p Project) save(ctx context.Context, ids *Identities, f *file, old []byte)
 func (p Project) writeSecrets(ctx context.Context, old, data []byte) error {
 	err := replaceFile(ctx, p.SecretsFile(), old, data, 0o644)
 	if errors.Is(err, ErrChanged) {
-		return fail(err, "Look at the other change with `git diff`, then run the command again.", "writing %q", p.SecretsFile())
+		return fail(err, next.Say("Look at the other change with %s, then run the command again.", next.Shell("git", "diff")), "writing %q", p.SecretsFile())
 	}
 	if err != nil {
-		return fail(err, "The file is as it was; make room or correct the permissions, then run the command again.", "writing %q", p.SecretsFile())
+		return fail(err, next.Words("The file is as it was; make room or correct the permissions, then run the command again."), "writing %q", p.SecretsFile())
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/remote"
 )
@@ -166,19 +167,19 @@ func (b *installation) arrivalFailure(err error) error {
 	switch {
 	case errors.Is(err, errStays):
 		f.Now = "the new system is on the disk, but the one before still runs"
-		f.Next = "restart the server in the provider's console, then run: " + b.command()
+		f.Next = next.Say("restart the server in the provider's console, then run: %s", b.command())
 	case errors.As(err, &mismatch):
 		f.Err = fmt.Errorf("what answers on port %d is not the system that was installed: %w", b.host.Port, mismatch)
 		f.Now = "the new system is on the disk; what answers shows another host key, and nothing was sent to it"
-		f.Next = "look at the server in the provider's console: is it at this address, and what did it start? Then run: " + b.command() + b.anew()
+		f.Next = next.Say("look at the server in the provider's console: is it at this address, and what did it start? Then run: %s%s", b.command(), b.anew())
 	case errors.Is(err, errRefused):
 		f.Now = "the new system is there, with the right host key"
-		f.Next = "look at the server's console whether sops-nix could decrypt ssh-public-key (journalctl -b), then run: " + b.command()
+		f.Next = next.Say("look at the server's console whether sops-nix could decrypt ssh-public-key (%s), then run: %s", next.Shell("journalctl", "-b"), b.command())
 	case errors.Is(err, context.Canceled):
 		f.Err = fmt.Errorf("interrupted while waiting for the new system: %w", err)
-		f.Next = b.command() + " goes on waiting"
+		f.Next = next.Say("%s goes on waiting", b.command())
 	default:
-		f.Next = "look at the server in the provider's console: does it start, and from this disk? Then run: " + b.command() + b.anew()
+		f.Next = next.Say("look at the server in the provider's console: does it start, and from this disk? Then run: %s%s", b.command(), b.anew())
 	}
 	return f
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/container"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 )
@@ -104,7 +105,7 @@ func (p *Project) newBootstrap(ctx context.Context, arg string, o Options) (*ins
 		return nil, usage(err)
 	}
 	if !o.Yes && !p.UI.Interactive() {
-		return nil, &Failure{Kind: Usage, Now: "nothing was changed", Next: "give -yes if the server's disk may be wiped",
+		return nil, &Failure{Kind: Usage, Now: "nothing was changed", Next: next.Words("give -yes if the server's disk may be erased"),
 			Err: fmt.Errorf("bootstrap of %q wipes a disk, and there is no terminal to ask on", arg)}
 	}
 	limits, err := newLimits(p.Config.Install.Deadlines)
@@ -177,7 +178,7 @@ func (b *installation) acceptable() []string {
 	return list
 }
 
-func (b *installation) command() string { return "mage bootstrap " + b.host.Name }
+func (b *installation) command() next.Step { return next.Target("bootstrap", b.host.Name) }
 
 // preflight checks all that this laptop must have, the cheap first, and ends
 // what an earlier run left going.

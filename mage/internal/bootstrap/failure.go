@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -28,7 +29,7 @@ type Failure struct {
 	Kind Kind
 	Err  error
 	Now  string
-	Next string
+	Next next.Step
 }
 
 func (f *Failure) Error() string {
@@ -44,17 +45,8 @@ func (f *Failure) Unwrap() error { return f.Err }
 // State says what state the host is in now.
 func (f *Failure) State() string { return f.Now }
 
-// Hint says what to do next. A cause that knows better wins.
-func (f *Failure) Hint() string {
-	var hint interface{ Hint() string }
-	switch {
-	case f.Next != "":
-		return f.Next
-	case errors.As(f.Err, &hint):
-		return hint.Hint()
-	}
-	return ""
-}
+// NextStep says what to do next: Next, or what the cause says.
+func (f *Failure) NextStep() next.Step { return next.Or(f.Next, next.Of(f.Err)) }
 
 const asItWas = "the server is as it was"
 
@@ -64,15 +56,19 @@ func usage(err error) error {
 }
 
 // refused is a failure found before anything was changed on the host.
-func refused(host string, next string, format string, args ...any) error {
-	return &Failure{Host: host, Kind: Failed, Err: fmt.Errorf(format, args...), Now: asItWas, Next: next}
+func refused(host string, step next.Step, format string, args ...any) error {
+	return &Failure{Host: host, Kind: Failed, Err: fmt.Errorf(format, args...), Now: asItWas, Next: step}
 }
 
 // connectFailure sorts an error of dialling: a server that does not answer is
 // another matter than one that answers wrongly.
 func connectFailure(host string, err error) error {
 	f := &Failure{Host: host, Kind: Failed, Err: err, Now: "nothing was changed"}
+	var unknown *remote.UnknownHostKeyError
 	switch {
+	case errors.As(err, &unknown):
+		f.Next = next.Say("compare the fingerprint with the one on the server's console; if it is right: %s",
+			next.Target("bootstrap", host, "-hostkey="+unknown.Fingerprint))
 	case isUnreachable(err):
 		f.Kind = Unreachable
 	case errors.Is(err, context.Canceled):
@@ -87,12 +83,15 @@ func isUnreachable(err error) bool {
 }
 
 // deadlineError is the end of a phase's time.
-type deadlineError struct{ text, hint string }
+type deadlineError struct {
+	text string
+	step next.Step
+}
 
 func (e *deadlineError) Error() string { return e.text }
 
-// Hint says what to do.
-func (e *deadlineError) Hint() string { return e.hint }
+// NextStep says what to do.
+func (e *deadlineError) NextStep() next.Step { return e.step }
 
 // firstUpdateError is the failure of the first update, which says its host's name
 // once.

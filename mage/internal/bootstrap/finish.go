@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // finish makes the installed system one like any other of ours: pinned, updated,
@@ -27,7 +28,7 @@ func (b *installation) finish(ctx context.Context) (*Installed, error) {
 		HostKey: fingerprint(h.HostKey), Pinned: pinned, Log: b.log}
 	if pinErr != nil {
 		return done, &Failure{Host: h.Name, Kind: Failed, Err: pinErr, Now: "the server is installed and up to date; its host key is not written down",
-			Next: "mend that, then run: " + b.command() + " (it wipes nothing)"}
+			Next: next.Say("correct that, then run: %s (it erases nothing)", b.command())}
 	}
 	b.forget()
 	return done, nil
@@ -40,7 +41,7 @@ func (b *installation) update(ctx context.Context, h config.Host) (int, error) {
 	var told interface {
 		error
 		State() string
-		Hint() string
+		NextStep() next.Step
 	}
 	if errors.As(err, &told) {
 		cause := err
@@ -48,7 +49,7 @@ func (b *installation) update(ctx context.Context, h config.Host) (int, error) {
 			cause = inner // without the host's name
 		}
 		err = &Failure{Host: h.Name, Kind: AsCause, Err: firstUpdateError{err, cause},
-			Now: "NixOS is installed and answers; " + told.State(), Next: told.Hint() + "; " + b.command() + " goes on from here and wipes nothing"}
+			Now: "NixOS is installed and answers; " + told.State(), Next: next.Say("%s; %s goes on from here and erases nothing", told.NextStep(), b.command())}
 	}
 	return generation, err
 }

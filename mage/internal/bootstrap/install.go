@@ -11,6 +11,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/container"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/term"
 )
 
@@ -105,7 +106,7 @@ func (b *installation) unauthorise(ctx context.Context) error {
 func (b *installation) run(ctx context.Context, spec container.RunSpec, payload container.Payload) error {
 	log, err := b.openLog()
 	if err != nil {
-		return &Failure{Host: b.host.Name, Kind: Failed, Err: fmt.Errorf("open the log: %w", err), Now: asItWas, Next: "make .vps/ writable"}
+		return &Failure{Host: b.host.Name, Kind: Failed, Err: fmt.Errorf("open the log: %w", err), Now: asItWas, Next: next.Words("make .vps/ writable")}
 	}
 	defer func() { _ = log.Close() }()
 	progress := b.p.UI.Progress(b.host.Name)
@@ -177,7 +178,7 @@ func (b *installation) ended(ctx context.Context, err error) error {
 		b.p.UI.Info("the installer's last lines, all of them are in %s:\n  %s", b.log, strings.Join(failed.Tail, "\n  "))
 	}
 	if ctx.Err() != nil {
-		f.Err, f.Next = fmt.Errorf("interrupted while %s: %w", phase, context.Cause(ctx)), b.command()+" goes on from there"
+		f.Err, f.Next = fmt.Errorf("interrupted while %s: %w", phase, context.Cause(ctx)), next.Say("%s goes on from there", b.command())
 	}
 	return f
 }

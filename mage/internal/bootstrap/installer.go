@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // InstallerPhase is how far an installation has come. Phases only go forward.
@@ -172,17 +174,17 @@ func (e *InstallerStuckError) Error() string {
 	return fmt.Sprintf("%s, while %s: %q", e.Loop, e.Phase, e.Line)
 }
 
-// Hint is the next thing to do.
-func (e *InstallerStuckError) Hint() string {
+// NextStep is the next thing to do.
+func (e *InstallerStuckError) NextStep() next.Step {
 	switch e.Loop {
 	case InstallerDenied:
-		return "look whether another program on the server rewrites authorized_keys, wait a minute (sshd may have banned this address for a while), then run bootstrap again"
+		return next.Words("look whether another program on the server rewrites authorized_keys, wait a minute (sshd may have banned this address for a while), then run bootstrap again")
 	case InstallerOtherHostKey:
-		return "find out why the server shows another host key now than when bootstrap began (a reinstalled or another machine at this address); if that is right, run bootstrap again"
+		return next.Words("find out why the server shows another host key now than when bootstrap began (a reinstalled or another machine at this address); if that is right, run bootstrap again")
 	case InstallerUnreachable:
-		return "the container reaches the server by another way than this machine: with a VPN here try install.network: host in vps.yaml, then run bootstrap again"
+		return next.Words("the container reaches the server by another way than this machine: with a VPN here try install.network: host in vps.yaml, then run bootstrap again")
 	default:
-		return "look at the log and at the server's console, then run bootstrap again"
+		return next.Words("look at the log and at the server's console, then run bootstrap again")
 	}
 }
 
@@ -230,23 +232,22 @@ func (e *InstallerError) Unwrap() error { return e.Err }
 // State says what the server is like now.
 func (e *InstallerError) State() string { return e.Phase.ServerState() }
 
-// Hint is the next thing to do.
-func (e *InstallerError) Hint() string {
-	var hinted interface{ Hint() string }
-	if errors.As(e.Err, &hinted) {
-		return hinted.Hint()
+// NextStep is the next thing to do.
+func (e *InstallerError) NextStep() next.Step {
+	if step := next.Of(e.Err); !step.IsZero() {
+		return step
 	}
 	switch {
 	case e.Phase == InstallerPreparing:
-		return "nothing has reached the server yet: run `check`, mend what the last lines say, then run bootstrap again"
+		return next.Say("nothing has reached the server yet: run %s, mend what the last lines say, then run bootstrap again", next.Target("check"))
 	case !e.Phase.Wiped():
-		return "mend what the last lines say, then run bootstrap again; it goes on from the installer if that runs already"
+		return next.Words("mend what the last lines say, then run bootstrap again; it goes on from the installer if that runs already")
 	case e.Phase.Installed():
-		return "run bootstrap again: it waits for the new system and goes on with it"
+		return next.Words("run bootstrap again: it waits for the new system and goes on with it")
 	case e.Phase == InstallerFormatting:
-		return "compare the disk in nix/modules/disk.nix with what `lsblk` shows on the server, then run bootstrap again; it goes on from the installer that is running"
+		return next.Say("compare the disk in nix/modules/disk.nix with what %s shows on the server, then run bootstrap again; it goes on from the installer that is running", next.Shell("lsblk"))
 	default:
-		return "mend what the last lines say, then run bootstrap again; it goes on from the installer that is running, with a fresh wipe that it asks for"
+		return next.Words("mend what the last lines say, then run bootstrap again; it goes on from the installer that is running, with a fresh wipe that it asks for")
 	}
 }
 

@@ -97,7 +97,7 @@ func TestLoopsAreRecognisedByWhatOpenSSHSays(t *testing.T) {
 	}
 	for loop := InstallerDenied; loop <= InstallerUnreachable; loop++ {
 		assert.NotEqual(t, "no loop", loop.String())
-		assert.NotEmpty(t, (&InstallerStuckError{Loop: loop}).Hint())
+		assert.NotEmpty(t, (&InstallerStuckError{Loop: loop}).NextStep().String())
 	}
 }
 

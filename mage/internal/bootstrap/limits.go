@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // The phases of bootstrap that are not the installer's. They name their
@@ -60,6 +62,6 @@ func (l limits) within(ctx context.Context, phase string) (context.Context, cont
 	d := l.own[phase]
 	return context.WithTimeoutCause(ctx, d, &deadlineError{
 		fmt.Sprintf("not done within %v (install.deadlines: %s in vps.yaml)", d, phase),
-		fmt.Sprintf("if it only needs more time, give it some in vps.yaml: install: {deadlines: {%s: %v}}", phase, 2*d),
+		next.Say("if it only needs more time, give it some in vps.yaml: install: {deadlines: {%s: %v}}", phase, 2*d),
 	})
 }

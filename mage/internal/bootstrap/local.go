@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/container"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/secrets"
 	"golang.org/x/crypto/ssh"
 )
@@ -33,7 +34,7 @@ func (b *installation) checkProject(ctx context.Context) (err error) {
 
 func (b *installation) checkLock(context.Context) error {
 	if !b.pre.Locked {
-		return &Failure{Kind: Usage, Now: "nothing was changed", Next: "run: mage lock",
+		return &Failure{Kind: Usage, Now: "nothing was changed", Next: next.Target("lock"),
 			Err: errors.New("nix/flake.lock is missing: it pins the installer and all that is installed")}
 	}
 	return nil
@@ -84,7 +85,7 @@ func (b *installation) checkLogin(ctx context.Context) error {
 	}
 	return &Failure{Kind: Usage, Now: "nothing was changed",
 		Err:  fmt.Errorf("none of the SSH keys of this machine is in the secret %s, so the new system would lock you out", loginSecret),
-		Next: "add your public key: mage secrets:set " + loginSecret + " -file=~/.ssh/id_ed25519.pub"}
+		Next: next.Say("add your public key: %s", next.Target("secrets:set", loginSecret, "-file=~/.ssh/id_ed25519.pub"))}
 }
 
 // canUse says whether one of the keys in a text like authorized_keys is mine.
@@ -120,7 +121,7 @@ func (b *installation) stopLeftovers(ctx context.Context) error {
 		b.p.UI.Info("stopping %s, which an earlier bootstrap left running", c.Name)
 		if err := b.engine.Stop(ctx, c.ID, 10*time.Second); err != nil {
 			return &Failure{Host: b.host.Name, Kind: Failed, Err: err,
-				Now: "an installer may still be at work on the server", Next: "stop the container, then run: " + b.command()}
+				Now: "an installer may still be at work on the server", Next: next.Say("stop the container, then run: %s", b.command())}
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 )
@@ -61,7 +62,7 @@ const (
 func (l *login) ask(ctx context.Context, c run.Command) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, &deadlineError{
 		fmt.Sprintf("the server did not answer within %v, though the connection is up", answerLimit),
-		"look at the server on its provider's console: it may be overloaded, or its disk broken",
+		next.Words("look at the server on its provider's console: it may be overloaded, or its disk broken"),
 	})
 	defer cancel()
 	return l.askLong(ctx, c)
@@ -80,9 +81,9 @@ func (l *login) askFailure(doing string, err error) error {
 	case errors.Is(err, remote.ErrLost), errors.As(err, new(*deadlineError)):
 		f.Kind = Unreachable
 	case errors.Is(err, remote.ErrTooMuchOutput):
-		f.Next = "log in and look what its shell prints at login"
+		f.Next = next.Words("log in and look what its shell prints at login")
 	case errors.As(err, &exit) && l.shell().Sudo:
-		f.Next = fmt.Sprintf("let %s use sudo without a password there, or log in as root", l.host.User)
+		f.Next = next.Say("let %s use sudo without a password there, or log in as root", l.host.User)
 	}
 	return f
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 )
@@ -138,14 +139,14 @@ const MinMemory = 900 << 20
 
 // RefuseFresh finds what keeps any server from being installed.
 func RefuseFresh(host string, f run.FreshFacts) error {
-	another := "choose an image such as Debian or Ubuntu in the provider's console, then run this again"
+	another := next.Words("choose an image such as Debian or Ubuntu in the provider's console, then run this again")
 	switch {
 	case f.Kernel != "Linux":
 		return refused(host, another, "the server runs %q, and the installer starts from Linux only", f.Kernel)
 	case f.UID != 0:
-		return refused(host, "log in as root, or as a user with passwordless sudo", "not root there (uid %d)", f.UID)
+		return refused(host, next.Words("log in as root, or as a user with passwordless sudo"), "not root there (uid %d)", f.UID)
 	case f.Memory > 0 && f.Memory < MinMemory:
-		return refused(host, "take a server with 1 GB of memory or more", "too little memory: %d MB, and the installer lives in memory and needs %d MB",
+		return refused(host, next.Words("take a server with 1 GB of memory or more"), "too little memory: %d MB, and the installer lives in memory and needs %d MB",
 			f.Memory>>20, MinMemory>>20)
 	case f.Installer:
 		return nil // nothing more has to be started from there
@@ -155,7 +156,7 @@ func RefuseFresh(host string, f run.FreshFacts) error {
 		name  string
 	}{{f.Tar, "tar"}, {f.Cpio, "cpio"}, {f.Setsid, "setsid with --wait (util-linux)"}} {
 		if !need.there {
-			return refused(host, "install it there, then run this again", "the server has no %s, which the installer needs", need.name)
+			return refused(host, next.Words("install it there, then run this again"), "the server has no %s, which the installer needs", need.name)
 		}
 	}
 	return nil
@@ -166,9 +167,9 @@ func (b *installation) refuseArch() error {
 	system := config.SystemOf(arch)
 	switch {
 	case system == "":
-		return refused(h.Name, "use a server with an x86 or arm processor", "unknown architecture %q", arch)
+		return refused(h.Name, next.Words("use a server with an x86 or arm processor"), "unknown architecture %q", arch)
 	case h.System != "" && h.System != system:
-		return refused(h.Name, fmt.Sprintf("write system: %s for it in vps.yaml", system),
+		return refused(h.Name, next.Say("write system: %s for it in vps.yaml", system),
 			"vps.yaml says system %q, the server is %q (%s)", h.System, system, arch)
 	}
 	return nil
@@ -181,7 +182,7 @@ func (b *installation) refuseOutput() error {
 	}
 	return &Failure{Host: b.host.Name, Kind: Usage, Now: asItWas,
 		Err:  fmt.Errorf("nix/flake.nix has no output %q; it has %s", b.output, strings.Join(outputs, ", ")),
-		Next: "add it to nixosConfigurations, or name another one as flake: in vps.yaml"}
+		Next: next.Words("add it to nixosConfigurations, or name another one as flake: in vps.yaml")}
 }
 
 // disks are the devices that this install erases.
@@ -191,7 +192,7 @@ func (b *installation) refuseDisk() error {
 	for _, disk := range b.disks() {
 		for _, missing := range b.facts.Missing {
 			if disk == missing {
-				return refused(b.host.Name, "name the right one in nix/modules/disk.nix (vps.disk)",
+				return refused(b.host.Name, next.Words("name the right one in nix/modules/disk.nix (vps.disk)"),
 					"the server has no disk %q; it has: %s", disk, listed(b.facts.Devices))
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/google/renameio/v2"
 )
 
@@ -88,7 +89,7 @@ func (b *installation) save() error {
 	}
 	if err != nil {
 		return &Failure{Host: b.host.Name, Kind: Failed, Err: fmt.Errorf("remember the install: %w", err), Now: asItWas,
-			Next: "make .vps/ writable, then run: " + b.command()}
+			Next: next.Say("make .vps/ writable, then run: %s", b.command())}
 	}
 	return nil
 }
@@ -113,7 +114,7 @@ func (b *installation) lock() (unlock func(), err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		return nil, &Failure{Host: b.host.Name, Kind: Busy, Err: errors.New("another bootstrap of this host is running on this machine"),
-			Now: "that one goes on", Next: "wait for it, or end it with Ctrl-C there"}
+			Now: "that one goes on", Next: next.Words("wait for it, or end it with Ctrl-C there")}
 	}
 	return func() {
 		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) // a process that is just being started holds a copy of f

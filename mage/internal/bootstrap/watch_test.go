@@ -49,7 +49,7 @@ func TestWatcherEndsAPhaseThatTakesTooLong(t *testing.T) {
 		var stuck *InstallerStuckError
 		require.ErrorAs(t, err, &stuck)
 		assert.Equal(t, InstallerStuckError{Phase: InstallerFormatting, Limit: time.Minute}, *stuck)
-		assert.Contains(t, stuck.Hint(), "console")
+		assert.Contains(t, stuck.NextStep().String(), "console")
 	})
 }
 
@@ -148,7 +148,7 @@ func TestInstallerErrorsSayWhatFailedAndWhatIsLeft(t *testing.T) {
 			var failed *InstallerError
 			require.ErrorAs(t, err, &failed)
 			assert.Contains(t, failed.State(), tc.state)
-			assert.Contains(t, failed.Hint(), tc.hint)
+			assert.Contains(t, failed.NextStep().String(), tc.hint)
 		})
 	}
 }
@@ -162,7 +162,7 @@ func TestInstallerErrorNamesAnotherHostKeyInTheMiddle(t *testing.T) {
 	var failed *InstallerError
 	require.ErrorAs(t, m.Finish(ctx, exitCode(1)), &failed)
 	assert.Contains(t, failed.Error(), "the server shows another host key, while copying the system")
-	assert.Contains(t, failed.Hint(), "find out why")
+	assert.Contains(t, failed.NextStep().String(), "find out why")
 	assert.Equal(t, 1, failed.Code)
 }
 

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // literal is one item of an argument: [user@]host[:port].
@@ -27,14 +29,14 @@ func (l literal) name() string {
 // splitItems divides an argument at its commas.
 func splitItems(arg string) ([]string, error) {
 	if strings.TrimSpace(arg) == "" {
-		return nil, &ArgumentError{Arg: arg, Problem: "is empty", Advice: "name a host, @tag or all"}
+		return nil, &ArgumentError{Arg: arg, Problem: "is empty", Next: next.Words("name a host, @tag or all")}
 	}
 	items := strings.Split(arg, ",")
 	for i, item := range items {
 		items[i] = strings.TrimSpace(item)
 		switch {
 		case items[i] == "":
-			return nil, &ArgumentError{Arg: arg, Problem: "has an empty item between its commas", Advice: "write the hosts as a,b,c"}
+			return nil, &ArgumentError{Arg: arg, Problem: "has an empty item between its commas", Next: next.Words("write the hosts as a,b,c")}
 		case strings.HasPrefix(items[i], "-"):
 			return nil, flagError(items[i])
 		}
@@ -50,7 +52,7 @@ func flagError(item string) error {
 	return &ArgumentError{
 		Arg:     item,
 		Problem: "looks like a flag, but stands where a host belongs",
-		Advice:  fmt.Sprintf("write flags after the host, as -%s=%s", name, value),
+		Next:    next.Say("write flags after the host, as -%s=%s", name, value),
 	}
 }
 
@@ -62,7 +64,7 @@ func parseLiteral(item string) (literal, error) {
 		return literal{}, &ArgumentError{
 			Arg:     item,
 			Problem: fmt.Sprintf(format, args...),
-			Advice:  "write a name of vps.yaml, an alias of ssh_config, or [user@]address[:port]",
+			Next:    next.Words("write a name of vps.yaml, an alias of ssh_config, or [user@]address[:port]"),
 		}
 	}
 	if strings.Contains(item, "://") {

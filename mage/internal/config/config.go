@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // FileName is the name of the configuration file in a project's folder.
@@ -100,9 +102,9 @@ func loadDefault(path string) (*Config, error) {
 	other := filepath.Join(filepath.Dir(path), "vps.yml")
 	if _, err := os.Lstat(other); err == nil {
 		return nil, &FileError{
-			Path:   other,
-			Err:    fmt.Errorf("the file is called %s, not vps.yml", FileName),
-			Advice: fmt.Sprintf("rename %s to %s", other, FileName),
+			Path: other,
+			Err:  fmt.Errorf("the file is called %s, not vps.yml", FileName),
+			Next: next.Say("rename %s to %s", other, FileName),
 		}
 	}
 	cfg := Default()

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // ParseError is one problem in a configuration file.
@@ -19,16 +21,16 @@ func (e *ParseError) Error() string {
 	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Problem)
 }
 
-// Hint says what to do next.
-func (e *ParseError) Hint() string {
-	return fmt.Sprintf("correct %s and run the same command again; nothing was changed", e.File)
+// NextStep says what to do next.
+func (e *ParseError) NextStep() next.Step {
+	return next.Say("correct %s and run the same command again; nothing was changed", e.File)
 }
 
 // FileError is a configuration file that cannot be read or written.
 type FileError struct {
-	Path   string
-	Err    error
-	Advice string // in place of the usual hint; or ""
+	Path string
+	Err  error
+	Next next.Step // in place of the usual hint; or ""
 }
 
 func (e *FileError) Error() string { return fmt.Sprintf("cannot use %s: %v", e.Path, e.Err) }
@@ -36,25 +38,25 @@ func (e *FileError) Error() string { return fmt.Sprintf("cannot use %s: %v", e.P
 // Unwrap gives the cause.
 func (e *FileError) Unwrap() error { return e.Err }
 
-// Hint says what to do next.
-func (e *FileError) Hint() string {
-	if e.Advice != "" {
-		return e.Advice
+// NextStep says what to do next.
+func (e *FileError) NextStep() next.Step {
+	if !e.Next.IsZero() {
+		return e.Next
 	}
-	return fmt.Sprintf("make %s a readable file, or remove it to use the defaults", e.Path)
+	return next.Say("make %s a readable file, or remove it to use the defaults", e.Path)
 }
 
 // ArgumentError is a HOST or HOSTS argument that makes no sense.
 type ArgumentError struct {
 	Arg     string
 	Problem string
-	Advice  string // what to write instead
+	Next    next.Step // what to write instead
 }
 
 func (e *ArgumentError) Error() string { return fmt.Sprintf("host %q: %s", e.Arg, e.Problem) }
 
-// Hint says what to do next.
-func (e *ArgumentError) Hint() string { return e.Advice }
+// NextStep says what to do next.
+func (e *ArgumentError) NextStep() next.Step { return e.Next }
 
 // UnknownHostError is a name that neither vps.yaml nor ssh_config knows.
 type UnknownHostError struct {
@@ -71,19 +73,19 @@ func (e *UnknownHostError) Error() string {
 	return msg + " (known: " + shorten(e.Known, 12) + ")"
 }
 
-// Hint says what to do next.
-func (e *UnknownHostError) Hint() string {
+// NextStep says what to do next.
+func (e *UnknownHostError) NextStep() next.Step {
 	if e.Closest != "" {
-		return fmt.Sprintf("did you mean %q? Otherwise add %q to %s, or give its address", e.Closest, e.Name, FileName)
+		return next.Say("did you mean %q? Otherwise add %q to %s, or give its address", e.Closest, e.Name, FileName)
 	}
-	return fmt.Sprintf("add %q to %s, give it a HostName in ssh_config, or name its address as [user@]address[:port]", e.Name, FileName)
+	return next.Say("add %q to %s, give it a HostName in ssh_config, or name its address as [user@]address[:port]", e.Name, FileName)
 }
 
 // SSHConfigError is an ssh_config that cannot be used for a host.
 type SSHConfigError struct {
 	Host    string
 	Problem string // names file and line where they are known
-	Advice  string
+	Next    next.Step
 	Err     error // cause, or nil
 }
 
@@ -94,12 +96,12 @@ func (e *SSHConfigError) Error() string {
 // Unwrap gives the cause, if there is one.
 func (e *SSHConfigError) Unwrap() error { return e.Err }
 
-// Hint says what to do next.
-func (e *SSHConfigError) Hint() string {
-	if e.Advice != "" {
-		return e.Advice
+// NextStep says what to do next.
+func (e *SSHConfigError) NextStep() next.Step {
+	if !e.Next.IsZero() {
+		return e.Next
 	}
-	return "correct ssh_config, or go without it: set VPS_SSH_CONFIG=none"
+	return next.Words("correct ssh_config, or go without it: set VPS_SSH_CONFIG=none")
 }
 
 func shorten(names []string, limit int) string {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/stretchr/testify/require"
 )
 
@@ -71,7 +72,7 @@ func one(t *testing.T, r *Resolver, arg string) Host {
 // hint is what an error advises.
 func hint(t *testing.T, err error) string {
 	t.Helper()
-	var h interface{ Hint() string }
+	var h interface{ NextStep() next.Step }
 	require.ErrorAs(t, err, &h)
-	return h.Hint()
+	return h.NextStep().String()
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // maxJumps bounds a chain, in hosts.
@@ -29,7 +31,7 @@ func (r *Resolver) jumps(ctx context.Context, name, list string, chain []string)
 			return nil, &SSHConfigError{
 				Host:    name,
 				Problem: fmt.Sprintf("ProxyJump %q leads back to %q", list, hop.host),
-				Advice:  fmt.Sprintf("exclude the jump host: put \"Host %s\" with \"ProxyJump none\" first in ssh_config", hop.host),
+				Next:    next.Say("exclude the jump host: put \"Host %s\" with \"ProxyJump none\" first in ssh_config", hop.host),
 			}
 		}
 		h, s, err := r.jump(ctx, hop)

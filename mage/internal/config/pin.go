@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"syscall"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/google/renameio/v2"
 )
 
@@ -28,12 +29,12 @@ func (e *PinError) Error() string {
 // Unwrap gives the cause.
 func (e *PinError) Unwrap() error { return e.Err }
 
-// Hint says what to do next.
-func (e *PinError) Hint() string {
+// NextStep says what to do next.
+func (e *PinError) NextStep() next.Step {
 	if errors.Is(e.Err, ErrNotListed) {
-		return fmt.Sprintf("list %q under hosts: in %s, with hostKey: %s", e.Host, e.Path, e.Key)
+		return next.Say("list %q under hosts: in %s, with hostKey: %s", e.Host, e.Path, e.Key)
 	}
-	return fmt.Sprintf("pin it by hand: below %q in %s write the line hostKey: %s", e.Host, e.Path, e.Key)
+	return next.Say("pin it by hand: below %q in %s write the line hostKey: %s", e.Host, e.Path, e.Key)
 }
 
 // ErrNotListed is wrapped by [PinHostKey] when vps.yaml does not list the host.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // listed resolves a host of vps.yaml. The user and port of the argument, if it
@@ -64,7 +66,7 @@ func (r *Resolver) unlisted(ctx context.Context, arg literal) (Host, error) {
 		return Host{}, r.unknown(arg.host)
 	default:
 		if err := checkAddress(arg.host); err != nil {
-			return Host{}, &ArgumentError{Arg: arg.host, Problem: err.Error(), Advice: "correct the address"}
+			return Host{}, &ArgumentError{Arg: arg.host, Problem: err.Error(), Next: next.Words("correct the address")}
 		}
 	}
 	r.defaults(&h, s)

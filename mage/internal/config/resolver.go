@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // Resolver turns arguments into hosts. [NewResolver] fills every field from the
@@ -87,7 +89,7 @@ func (r *Resolver) settings(ctx context.Context, q query) (settings, error) {
 		return settings{}, &SSHConfigError{
 			Host:    q.name,
 			Problem: fmt.Sprintf("ProxyCommand %q is not supported: no program is run to connect", abbreviate(s.proxyCommand.value)),
-			Advice:  "use ProxyJump instead, or set ProxyCommand none for this host",
+			Next:    next.Words("use ProxyJump instead, or set ProxyCommand none for this host"),
 		}
 	}
 	return s, nil

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // parallel is how many hosts are looked up in ssh_config at a time.
@@ -48,7 +50,7 @@ func (r *Resolver) Resolve(ctx context.Context, arg string) ([]Host, error) {
 // lists are refused even if they hold only one.
 func (r *Resolver) ResolveOne(ctx context.Context, arg string) (Host, error) {
 	if arg == "all" || strings.HasPrefix(arg, "@") || strings.Contains(arg, ",") {
-		return Host{}, &ArgumentError{Arg: arg, Problem: "names a group, but this needs one host", Advice: "name one host"}
+		return Host{}, &ArgumentError{Arg: arg, Problem: "names a group, but this needs one host", Next: next.Words("name one host")}
 	}
 	hosts, err := r.Resolve(ctx, arg)
 	if err != nil {
@@ -96,19 +98,19 @@ func (r *Resolver) group(item string, in func(HostEntry) bool) ([]target, error)
 	}
 	if len(r.Config.Hosts) == 0 {
 		return nil, &ArgumentError{Arg: item, Problem: "selects nothing: " + FileName + " lists no hosts",
-			Advice: "list the hosts in " + FileName + ", or name an address"}
+			Next: next.Words("list the hosts in " + FileName + ", or name an address")}
 	}
 	return nil, r.unknownTag(item)
 }
 
 func (r *Resolver) unknownTag(item string) error {
 	tags := r.Config.Tags()
-	e := &ArgumentError{Arg: item, Problem: "no host has this tag", Advice: "give a host in " + FileName + " this tag"}
+	e := &ArgumentError{Arg: item, Problem: "no host has this tag", Next: next.Words("give a host in " + FileName + " this tag")}
 	if len(tags) > 0 {
 		e.Problem += " (tags: " + shorten(tags, 12) + ")"
 	}
 	if near := closest(item[1:], tags); near != "" {
-		e.Advice = fmt.Sprintf("did you mean %q?", "@"+near)
+		e.Next = next.Say("did you mean %q?", "@"+near)
 	}
 	return e
 }
@@ -173,7 +175,7 @@ func dedupe(arg string, hosts []Host) ([]Host, error) {
 			return nil, &ArgumentError{
 				Arg:     arg,
 				Problem: fmt.Sprintf("%q and %q in %s are the same machine, %s", kept[i].Name, h.Name, FileName, h.Endpoint()),
-				Advice:  "give them different addresses or ports, or remove one of them",
+				Next:    next.Words("give them different addresses or ports, or remove one of them"),
 			}
 		}
 	}

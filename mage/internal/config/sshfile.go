@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 const (
@@ -116,7 +118,7 @@ func (f *fileReader) fail(at lineAt, format string, args ...any) error {
 	return &SSHConfigError{
 		Host:    f.q.name,
 		Problem: fmt.Sprintf("%s:%d: ", at.file, at.line) + fmt.Sprintf(format, args...),
-		Advice:  "change that line, or install OpenSSH's ssh program, which is then asked instead",
+		Next:    next.Words("change that line, or install OpenSSH's ssh program, which is then asked instead"),
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // File is one entry of a tree: a regular file, a folder (Mode.IsDir) or a
@@ -153,7 +155,7 @@ func (e *SecretInTreeError) Error() string {
 	return fmt.Sprintf("%q in the tree holds a private key, and Nix would copy it into its store", e.Path)
 }
 
-// Hint is the next thing to do.
-func (e *SecretInTreeError) Hint() string {
-	return fmt.Sprintf("move %q out of nix/, or put its content into secrets/secrets.yaml", e.Path)
+// NextStep is the next thing to do.
+func (e *SecretInTreeError) NextStep() next.Step {
+	return next.Say("move %q out of nix/, or put its content into secrets/secrets.yaml", e.Path)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -31,11 +32,11 @@ func fakeEngine(t *testing.T, name, script string) (Engine, func() []string) {
 }
 
 func hintOf(err error) string {
-	var hinted interface{ Hint() string }
+	var hinted interface{ NextStep() next.Step }
 	if !errors.As(err, &hinted) {
 		return ""
 	}
-	return hinted.Hint()
+	return hinted.NextStep().String()
 }
 
 func TestPingSaysWhatIsWrong(t *testing.T) {
@@ -114,9 +115,9 @@ func TestHintsKnowTheSystem(t *testing.T) {
 		{"/usr/bin/podman", "linux", "podman info"},
 	} {
 		err := &EngineError{Program: tc.program, Problem: NotRunning, GOOS: tc.goos}
-		assert.Contains(t, err.Hint(), tc.want)
+		assert.Contains(t, err.NextStep().String(), tc.want)
 	}
-	assert.Contains(t, (&EngineError{Program: "docker", Problem: OtherMachine}).Hint(), "DOCKER_HOST")
+	assert.Contains(t, (&EngineError{Program: "docker", Problem: OtherMachine}).NextStep().String(), "DOCKER_HOST")
 }
 
 func TestHasImage(t *testing.T) {

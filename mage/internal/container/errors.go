@@ -3,6 +3,8 @@ package container
 import (
 	"fmt"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // Problem is a reason for which an engine cannot be used at all.
@@ -43,33 +45,33 @@ func (e *EngineError) Error() string {
 	return message
 }
 
-// Hint is the next thing to do.
-func (e *EngineError) Hint() string {
+// NextStep is the next thing to do.
+func (e *EngineError) NextStep() next.Step {
 	switch e.Problem {
 	case NotInstalled:
-		return "install Docker (https://docs.docker.com/get-docker/) or Podman, and set install.engine in vps.yaml if it is not docker"
+		return next.Words("install Docker (https://docs.docker.com/get-docker/) or Podman, and set install.engine in vps.yaml if it is not docker")
 	case NotRunning:
-		return startHint(engineName(e.Program), e.GOOS)
+		return startStep(engineName(e.Program), e.GOOS)
 	case PermissionDenied:
 		if engineName(e.Program) == podman {
-			return "check that `podman info` works as this user"
+			return next.Say("check that %s works as this user", next.Shell("podman", "info"))
 		}
-		return "add yourself to the docker group (sudo usermod -aG docker \"$USER\"), log in again and check that `docker info` works"
+		return next.Say("add yourself to the docker group (sudo usermod -aG docker \"$USER\"), log in again and check that %s works", next.Shell("docker", "info"))
 	default:
-		return "use an engine on this machine (unset DOCKER_HOST, or `docker context use default`), or give the server an address that the other machine can reach"
+		return next.Say("use an engine on this machine (unset DOCKER_HOST, or %s), or give the server an address that the other machine can reach", next.Shell("docker", "context", "use", "default"))
 	}
 }
 
-func startHint(name, goos string) string {
+func startStep(name, goos string) next.Step {
 	switch {
 	case name == podman && goos == "darwin":
-		return "run `podman machine start`, then try again"
+		return next.Say("run %s, then try again", next.Shell("podman", "machine", "start"))
 	case name == podman:
-		return "check that `podman info` works, then try again"
+		return next.Say("check that %s works, then try again", next.Shell("podman", "info"))
 	case goos == "darwin":
-		return "start Docker Desktop (open -a Docker), wait until `docker info` works, then try again"
+		return next.Say("start Docker Desktop (open -a Docker), wait until %s works, then try again", next.Shell("docker", "info"))
 	default:
-		return "start the engine (sudo systemctl start docker), or check DOCKER_HOST and `docker context ls`, then try again"
+		return next.Say("start the engine (sudo systemctl start docker), or check DOCKER_HOST and %s, then try again", next.Shell("docker", "context", "ls"))
 	}
 }
 
@@ -101,9 +103,9 @@ func (e *ImageError) Error() string { return fmt.Sprintf("image %q: %v", e.Image
 // Unwrap returns the reason.
 func (e *ImageError) Unwrap() error { return e.Err }
 
-// Hint is the next thing to do.
-func (e *ImageError) Hint() string {
-	return "check the name and tag in install.image of vps.yaml and this machine's network, or load the image yourself"
+// NextStep is the next thing to do.
+func (e *ImageError) NextStep() next.Step {
+	return next.Words("check the name and tag in install.image of vps.yaml and this machine's network, or load the image yourself")
 }
 
 // ExitError is a container whose program ended with a failure.
@@ -135,9 +137,9 @@ func (e *LeftoverError) Error() string {
 // Unwrap returns the reason.
 func (e *LeftoverError) Unwrap() error { return e.Err }
 
-// Hint is the next thing to do.
-func (e *LeftoverError) Hint() string {
-	return fmt.Sprintf("remove it yourself: %s rm --force %s", engineName(e.Program), e.Container)
+// NextStep is the next thing to do.
+func (e *LeftoverError) NextStep() next.Step {
+	return next.Say("remove it yourself: %s rm --force %s", engineName(e.Program), e.Container)
 }
 
 // classify recognises in what an engine's program said that it cannot reach

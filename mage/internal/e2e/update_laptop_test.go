@@ -140,7 +140,7 @@ func (l *laptop) assertCode(want deploy.Code, err error) {
 	var f *deploy.Failure
 	if assert.ErrorAs(l.t, err, &f) {
 		assert.NotEmpty(l.t, f.State(), "the state of %v", err)
-		assert.NotEmpty(l.t, f.Hint(), "the next command of %v", err)
+		assert.NotEmpty(l.t, f.NextStep().String(), "the next command of %v", err)
 	}
 }
 

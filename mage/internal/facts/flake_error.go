@@ -1,6 +1,10 @@
 package facts
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/dagadbm/vps/mage/internal/next"
+)
 
 // FlakeError is a place in a Nix file that the small reader cannot go on from.
 type FlakeError struct {
@@ -17,9 +21,9 @@ func (e *FlakeError) Error() string {
 	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Problem)
 }
 
-// Hint is what to do about it.
-func (e *FlakeError) Hint() string {
-	return "write that line as nix/ of this project does, a plain value without conditions, or let Nix answer: run `check` with a container engine or Nix at hand"
+// NextStep is what to do about it.
+func (e *FlakeError) NextStep() next.Step {
+	return next.Say("write that line as nix/ of this project does, a plain value without conditions, or let Nix answer: run %s with a container engine or Nix at hand", next.Target("check"))
 }
 
 func flakeErrorf(file string, line int, format string, args ...any) *FlakeError {

@@ -182,7 +182,7 @@ func TestReadFlakeFilesRefusesToGuess(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 			var at *FlakeError
 			require.ErrorAs(t, err, &at)
-			assert.NotEmpty(t, at.Hint())
+			assert.NotEmpty(t, at.NextStep().String())
 		})
 	}
 	_, err := ReadFlakeFiles(files{}.read)

@@ -20,12 +20,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/childenv"
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // ErrNoRepository means that the folder is in no work tree, ErrNoGit that there
@@ -60,14 +62,24 @@ func (e *Error) Error() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint names the command that git itself proposes for a repository of another
+// NextStep names the command that git itself proposes for a repository of another
 // user, the one failure that is common (sudo, containers, shared folders).
-func (e *Error) Hint() string {
+func (e *Error) NextStep() next.Step {
 	if strings.Contains(e.Stderr, "dubious ownership") {
-		return "the repository belongs to another user: become that user, or trust it with " +
-			"`git config --global --add safe.directory <folder of the repository>`"
+		return next.Say("the repository belongs to another user: become that user, or trust its folder with: %s",
+			next.Shell("git", "config", "--global", "--add", "safe.directory", e.owned()))
 	}
-	return fmt.Sprintf("make `git -C %s status` work, then try again", e.Dir)
+	return next.Say("make %s work, then try again", next.Shell("git", "-C", e.Dir, "status"))
+}
+
+var ownedAt = regexp.MustCompile(`repository at '([^'\n]+)'`)
+
+// owned is the folder that git names as another user's.
+func (e *Error) owned() string {
+	if m := ownedAt.FindStringSubmatch(e.Stderr); m != nil {
+		return m[1]
+	}
+	return e.Dir
 }
 
 // Repo is the repository around a folder. It may be used by several goroutines.

@@ -288,9 +288,9 @@ var errNone = errors.New("none")
 
 func TestErrorSaysWhatGitSaid(t *testing.T) {
 	t.Parallel()
-	e := &Error{Question: "status", Dir: "/x", Stderr: "fatal: detected dubious ownership in repository\nmore", Err: errNone}
-	assert.Equal(t, `git status in "/x": detected dubious ownership in repository`, e.Error())
-	assert.Contains(t, e.Hint(), "safe.directory")
+	e := &Error{Question: "status", Dir: "/x", Stderr: "fatal: detected dubious ownership in repository at '/x/top'\nmore", Err: errNone}
+	assert.Equal(t, `git status in "/x": detected dubious ownership in repository at '/x/top'`, e.Error())
+	assert.Contains(t, e.NextStep().String(), "safe.directory /x/top")
 	assert.Contains(t, (&Error{Question: "status", Dir: "/x", Err: errNone}).Error(), "none")
 }
 

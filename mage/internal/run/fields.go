@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // ParseError is output of a server's that is not what our scripts print.
@@ -25,9 +27,9 @@ func (e *ParseError) Error() string {
 // Unwrap gives the cause.
 func (e *ParseError) Unwrap() error { return e.Err }
 
-// Hint says what to do.
-func (e *ParseError) Hint() string {
-	return "log in to the server and look whether its shell prints something at login, or its disk is full"
+// NextStep says what to do.
+func (e *ParseError) NextStep() next.Step {
+	return next.Words("log in to the server and look whether its shell prints something at login, or its disk is full")
 }
 
 const (

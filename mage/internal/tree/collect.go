@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // Tree is the deployed files of a project, with their content in memory: what
@@ -91,13 +93,13 @@ func (t *Tree) load(ctx context.Context, dir string, files []file) ([]Entry, err
 func (t *Tree) seal(entries []Entry) error {
 	m, path, reason := newManifest(entries)
 	if reason != "" {
-		return &Error{Path: sourceOf(path), Reason: reason, Remedy: "rename or remove it, or let git ignore it"}
+		return &Error{Path: sourceOf(path), Reason: reason, Next: next.Words("rename or remove it, or let git ignore it")}
 	}
 	if a, b, found := caseCollision(m.entries); found {
 		return &Error{
 			Path:   sourceOf(b),
 			Reason: fmt.Sprintf("%q is the same name on a Mac, where case and the form of accents do not count", sourceOf(a)),
-			Remedy: "rename one of the two",
+			Next:   next.Words("rename one of the two"),
 		}
 	}
 	dangling, err := checkLinks(m)

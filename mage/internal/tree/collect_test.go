@@ -133,7 +133,7 @@ func TestCollectRefuses(t *testing.T) {
 			assert.Equal(t, c.path, e.Path)
 			assert.Equal(t, c.line, e.Line)
 			assert.Contains(t, e.Error(), c.reason)
-			assert.Contains(t, e.Hint(), c.hint)
+			assert.Contains(t, e.NextStep().String(), c.hint)
 			assert.NotContains(t, err.Error(), "hunter2")
 		})
 	}
@@ -260,7 +260,7 @@ func TestReadNoticesChanges(t *testing.T) {
 				var e *Error
 				require.ErrorAs(t, err, &e)
 				assert.Equal(t, "it changed while it was being read", e.Reason)
-				assert.NotEmpty(t, e.Hint())
+				assert.NotEmpty(t, e.NextStep().String())
 			}
 		})
 	}

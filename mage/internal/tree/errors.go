@@ -3,15 +3,17 @@ package tree
 import (
 	"errors"
 	"fmt"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // Error says which file of the project keeps the tree from being deployed.
 type Error struct {
-	Path   string // relative to the project folder, with slashes
-	Line   int    // counted from 1; 0 when the whole file is meant
-	Reason string // what is wrong with it
-	Remedy string // what to do about it, an imperative sentence
-	Err    error  // the cause, when there is one
+	Path   string    // relative to the project folder, with slashes
+	Line   int       // counted from 1; 0 when the whole file is meant
+	Reason string    // what is wrong with it
+	Next   next.Step // what to do about it, an imperative sentence
+	Err    error     // the cause, when there is one
 }
 
 // Error names the file, the line if there is one, and the reason.
@@ -26,8 +28,8 @@ func (e *Error) Error() string {
 	return where + ": " + e.Reason
 }
 
-// Hint is the next thing to do.
-func (e *Error) Hint() string { return e.Remedy }
+// NextStep is the next thing to do.
+func (e *Error) NextStep() next.Step { return e.Next }
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }

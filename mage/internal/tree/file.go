@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // file is a file or link of the project, before it is read.
@@ -53,7 +55,7 @@ func statAll(dir string, names []string) ([]file, error) {
 			reason = fmt.Sprintf("its place on the server is that of %q", path)
 		}
 		if reason != "" {
-			bad.add(&Error{Path: name, Reason: reason, Remedy: "rename it, or let git ignore it"})
+			bad.add(&Error{Path: name, Reason: reason, Next: next.Words("rename it, or let git ignore it")})
 			continue
 		}
 		info, err := os.Lstat(filepath.Join(dir, name))
@@ -102,5 +104,5 @@ func checkType(name string, info fs.FileInfo) error {
 	if !ok {
 		kind = "neither a file nor a link"
 	}
-	return &Error{Path: name, Reason: "it is " + kind, Remedy: "remove it, or let git ignore it"}
+	return &Error{Path: name, Reason: "it is " + kind, Next: next.Words("remove it, or let git ignore it")}
 }

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -114,7 +115,7 @@ func TestCollectRefusesInGit(t *testing.T) {
 			require.ErrorAs(t, err, &e)
 			assert.Equal(t, c.path, e.Path)
 			assert.Contains(t, e.Reason, c.reason)
-			assert.NotEmpty(t, e.Hint())
+			assert.NotEmpty(t, e.NextStep().String())
 		})
 	}
 }
@@ -199,9 +200,9 @@ func TestCollectWithAGitThatFails(t *testing.T) {
 				return
 			}
 			require.ErrorContains(t, err, c.message)
-			var hinted interface{ Hint() string }
+			var hinted interface{ NextStep() next.Step }
 			require.ErrorAs(t, err, &hinted)
-			assert.Contains(t, hinted.Hint(), c.hint)
+			assert.Contains(t, hinted.NextStep().String(), c.hint)
 		})
 	}
 }

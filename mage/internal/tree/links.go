@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // maxHops is how many links Linux follows before it takes them for a loop.
@@ -32,7 +34,7 @@ func checkLinks(m Manifest) (dangling []Entry, err error) {
 			bad.add(&Error{
 				Path:   sourceOf(e.Path),
 				Reason: fmt.Sprintf("it links to %q, %s", e.Target, reason),
-				Remedy: "link to a file below nix/ with a relative path, or copy the file there",
+				Next:   next.Words("link to a file below nix/ with a relative path, or copy the file there"),
 			})
 		} else if !r.exists[end] {
 			dangling = append(dangling, e)

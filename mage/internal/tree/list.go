@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/git"
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // The parts of a project that are deployed.
@@ -86,7 +87,7 @@ func (l *listing) addTracked(dir, record string) error {
 		return &Error{
 			Path:   name,
 			Reason: "it has an unfinished merge",
-			Remedy: "finish the merge and `git add` the file",
+			Next:   next.Say("finish the merge and %s the file", next.Shell("git", "add")),
 		}
 	}
 	l.names = append(l.names, name)
@@ -110,6 +111,6 @@ func nestedRepository(name string) error {
 	return &Error{
 		Path:   name,
 		Reason: "it is a git repository of its own (a submodule?), which is not deployed with this one",
-		Remedy: "copy its files into this repository, make it an input of the flake, or let git ignore it",
+		Next:   next.Words("copy its files into this repository, make it an input of the flake, or let git ignore it"),
 	}
 }

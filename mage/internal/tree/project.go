@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // The limits of a tree: it is configuration, and all of it is held in memory.
@@ -26,7 +28,7 @@ func checkProject(dir string) error {
 		case err != nil:
 			return unreadable(name, err)
 		case !info.IsDir():
-			return &Error{Path: name, Reason: "it is not a folder", Remedy: "make it a folder of the project, not a link or a file"}
+			return &Error{Path: name, Reason: "it is not a folder", Next: next.Words("make it a folder of the project, not a link or a file")}
 		}
 	}
 	_, err := os.Stat(filepath.Join(dir, nixDir, "flake.nix"))
@@ -34,7 +36,7 @@ func checkProject(dir string) error {
 		return &Error{
 			Path:   "nix/flake.nix",
 			Reason: fmt.Sprintf("there is no such file in %q", dir),
-			Remedy: "run this in the project's folder, or make a project with `mage init`",
+			Next:   next.Say("run this in the project's folder, or make a project with %s", next.Target("init")),
 		}
 	}
 	if err != nil {
@@ -46,22 +48,25 @@ func checkProject(dir string) error {
 // checkRequired makes sure that the files without which no server can be built
 // are among those to deploy.
 func checkRequired(dir string, files []file) error {
-	for _, required := range [][2]string{
-		{"nix/flake.nix", "restore it: it is what the server builds"},
-		{secretsFile, "make it with `mage secrets:init`"},
+	for _, required := range []struct {
+		name    string
+		restore next.Step
+	}{
+		{"nix/flake.nix", next.Words("restore it: it is what the server builds")},
+		{secretsFile, next.Say("make it with: %s", next.Target("secrets:init"))},
 	} {
-		name, remedy := required[0], required[1]
+		name := required.name
 		i := slices.IndexFunc(files, func(f file) bool { return f.name == name })
 		if i >= 0 && files[i].info.Mode().IsRegular() {
 			continue
 		}
 		if i >= 0 {
-			return &Error{Path: name, Reason: "it is not a regular file", Remedy: "replace it with the file itself"}
+			return &Error{Path: name, Reason: "it is not a regular file", Next: next.Words("replace it with the file itself")}
 		}
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
-			return &Error{Path: name, Reason: "git ignores it, so it is not deployed", Remedy: "change .gitignore: " + name + " belongs into git"}
+			return &Error{Path: name, Reason: "git ignores it, so it is not deployed", Next: next.Say("change .gitignore: %s belongs into git", name)}
 		}
-		return &Error{Path: name, Reason: "there is no such file", Remedy: remedy}
+		return &Error{Path: name, Reason: "there is no such file", Next: required.restore}
 	}
 	return nil
 }
@@ -87,5 +92,5 @@ func checkSize(files []file) error {
 }
 
 func tooMuch(reason string) error {
-	return &Error{Path: nixDir, Reason: reason, Remedy: "let git ignore what does not belong to the configuration"}
+	return &Error{Path: nixDir, Reason: reason, Next: next.Words("let git ignore what does not belong to the configuration")}
 }

@@ -2,12 +2,13 @@ package tree
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // read makes the entry of the file, with the content of a regular one.
@@ -20,7 +21,7 @@ func (f file) read(dir string) (Entry, []byte, error) {
 			return e, nil, unreadable(f.name, err)
 		}
 		if reason := checkText(target); reason != "" {
-			return e, nil, &Error{Path: f.name, Reason: "where it links to: " + reason, Remedy: "rename what it links to"}
+			return e, nil, &Error{Path: f.name, Reason: "where it links to: " + reason, Next: next.Words("rename what it links to")}
 		}
 		e.Type, e.Target, e.Hash, e.Size = TypeLink, target, hash([]byte(target)), int64(len(target))
 		return e, nil, nil
@@ -87,6 +88,6 @@ func (f file) changed() error {
 	return &Error{
 		Path:   f.name,
 		Reason: "it changed while it was being read",
-		Remedy: fmt.Sprintf("try again when nothing writes to %s any more", f.name),
+		Next:   next.Say("try again when nothing writes to %s any more", f.name),
 	}
 }

@@ -3,6 +3,8 @@ package tree
 import (
 	"bytes"
 	"regexp"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // privateKey finds what must never be sent to a server. An age identity is all
@@ -22,8 +24,8 @@ func checkContent(name string, data []byte) error {
 			Path:   name,
 			Line:   1 + bytes.Count(data[:at[0]], []byte("\n")),
 			Reason: "it holds " + kind,
-			Remedy: "take the key out of the file and put it where it belongs: secrets go through `mage secrets:set`; " +
-				"if it was ever committed, replace the key",
+			Next: next.Say("take the key out of the file and put it where it belongs: secrets go through %s; "+
+				"if it was ever committed, replace the key", next.Target("secrets:set")),
 		}
 	}
 	if name == secretsFile {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // ciphertext is how sops writes an encrypted value.
@@ -44,8 +46,9 @@ func secretsError(line int, reason string) error {
 		Path:   secretsFile,
 		Line:   line,
 		Reason: reason,
-		Remedy: "restore the last good version from git and change it with `mage secrets:edit`; without one, move the file away, " +
-			"run `mage secrets:init` and enter each value with `mage secrets:set`",
+		Next: next.Say("restore the last good version from git and change it with %s; without one, move the file away, "+
+			"run %s and enter each value with %s",
+			next.Target("secrets:edit"), next.Target("secrets:init"), next.Target("secrets:set")),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/git"
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // listSpecial finds the sockets, pipes and devices below nix/, which git passes
@@ -75,7 +76,7 @@ func unreadable(name string, err error) error {
 	return &Error{
 		Path:   filepath.ToSlash(name),
 		Reason: "it cannot be read",
-		Remedy: "make it readable for you, or let git ignore it",
+		Next:   next.Words("make it readable for you, or let git ignore it"),
 		Err:    err,
 	}
 }
