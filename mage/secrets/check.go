@@ -50,7 +50,7 @@ type checking struct {
 // returns all findings, in the same order; what cannot be looked at because of
 // an earlier fault is skipped.
 func Check(ctx context.Context, dir string, options CheckOptions) []Finding {
-	c := &checking{CheckOptions: options, project: Project{dir}}
+	c := &checking{CheckOptions: options, project: Project{Dir: dir}}
 	if c.Getenv == nil {
 		c.Getenv = os.Getenv
 	}

@@ -14,7 +14,7 @@ import (
 // goodProject passes every check: initialised, in git, committed.
 func goodProject(t *testing.T) Project {
 	t.Helper()
-	project := Project{t.TempDir()}
+	project := Project{Dir: t.TempDir()}
 	options, _ := initOptions(t, "y")
 	_, err := Init(t.Context(), project.Dir, options)
 	require.NoError(t, err)

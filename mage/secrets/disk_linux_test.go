@@ -39,7 +39,7 @@ func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	ids := newIdentities(t, 1)
 	source := newProject(t, ids, exampleYAML)
-	project := Project{smallDisk(t)}
+	project := Project{Dir: smallDisk(t)}
 	require.NoError(t, os.CopyFS(project.Dir, os.DirFS(source.Dir)))
 	require.NoError(t, os.Chmod(project.KeyFile(), 0o600))
 	before := readAll(t, project.SecretsFile())

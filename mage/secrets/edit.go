@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/next"
-	"github.com/getsops/sops/v3/config"
 	"golang.org/x/sys/unix"
 )
 
@@ -65,7 +64,7 @@ type editing struct {
 // returns, after SIGINT, SIGTERM and SIGHUP too. An edit that cannot be
 // written because somebody else changed the file is kept, encrypted.
 func Edit(ctx context.Context, dir string, ids *Identities, options EditOptions) (changed bool, err error) {
-	e := &editing{EditOptions: options.withDefaults(), project: Project{dir}, ids: ids}
+	e := &editing{EditOptions: options.withDefaults(), project: Project{Dir: dir}, ids: ids}
 	if count := sweep(e.bases); count > 0 {
 		e.Console.Say("removed %d folder(s) of plaintext that a killed editor left behind", count)
 	}
@@ -82,7 +81,7 @@ func Edit(ctx context.Context, dir string, ids *Identities, options EditOptions)
 		return false, err
 	}
 	defer func() { err = errors.Join(err, folder.remove()) }()
-	e.path = filepath.Join(folder.path, "secrets.yaml")
+	e.path = filepath.Join(folder.path, filepath.Base(e.project.SecretsFile()))
 	return e.run(ctx)
 }
 
@@ -131,11 +130,10 @@ func (e *editing) kept() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := openHinted(data, e.ids, config.NewStoresConfig(), e.From)
+	f, err := openAs(data, e.ids, e.file.store, e.From)
 	if err != nil {
 		return nil, err
 	}
-	f.store = e.file.store
 	return f.plain()
 }
 
@@ -287,7 +285,7 @@ func (e *editing) confirm(ctx context.Context, problems []string) error {
 // keep saves an edit that must not replace the file. It is encrypted, so it may
 // lie anywhere.
 func (e *editing) keep(data []byte, reason error) error {
-	name := "secrets.yaml.kept-" + time.Now().Format("20060102-150405")
+	name := filepath.Base(e.project.SecretsFile()) + ".kept-" + time.Now().Format("20060102-150405")
 	var faults []error
 	for _, dir := range []string{e.project.SecretsDir(), os.TempDir()} {
 		path := filepath.Join(dir, name)
@@ -330,7 +328,7 @@ func (e *editing) alreadyWritten(data []byte) bool {
 	if err != nil {
 		return false
 	}
-	f, err := open(data, e.ids, config.NewStoresConfig())
+	f, err := open(data, e.ids, e.file.store)
 	if err != nil {
 		return false
 	}

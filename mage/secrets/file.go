@@ -2,6 +2,7 @@ package secrets
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -12,19 +13,36 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/getsops/sops/v3"
+	"github.com/getsops/sops/v3/cmd/sops/formats"
 	"github.com/getsops/sops/v3/config"
+	"github.com/getsops/sops/v3/stores/dotenv"
+	"github.com/getsops/sops/v3/stores/ini"
+	"github.com/getsops/sops/v3/stores/json"
 	sopsyaml "github.com/getsops/sops/v3/stores/yaml"
 )
 
-// Project is the folder that holds secrets/, .sops.yaml and nix/.
+// Project is the folder that holds secrets/, .sops.yaml and nix/, and one sops file
+// in it.
 type Project struct {
 	Dir string
+	// File is the sops file, as a path in Dir with slashes; "" is
+	// secrets/secrets.yaml. Its ending says of what format it is, as for sops:
+	// .yaml, .yml, .json, .env, .ini, or else a file that is one secret.
+	File string
 }
 
-// SecretsFile is the encrypted file, which is committed.
-func (p Project) SecretsFile() string { return filepath.Join(p.Dir, "secrets", "secrets.yaml") }
+const defaultFile = "secrets/secrets.yaml"
 
-// SecretsDir is the folder of the encrypted file and the key.
+// name is the sops file as a path in the project.
+func (p Project) name() string { return cmp.Or(p.File, defaultFile) }
+
+// in is the same project with another sops file.
+func (p Project) in(file string) Project { return Project{Dir: p.Dir, File: file} }
+
+// SecretsFile is the encrypted file, which is committed.
+func (p Project) SecretsFile() string { return filepath.Join(p.Dir, filepath.FromSlash(p.name())) }
+
+// SecretsDir is the folder of the key.
 func (p Project) SecretsDir() string { return filepath.Join(p.Dir, "secrets") }
 
 // RulesFile is sops' own configuration: who can decrypt what.
@@ -47,6 +65,33 @@ func readIgnore(p Project) (string, error) {
 	return string(data), err
 }
 
+// storeFor reads and writes the format of a file of this name.
+func storeFor(name string, stores *config.StoresConfig) sops.Store {
+	switch formats.FormatForPath(name) {
+	case formats.Yaml:
+		return sopsyaml.NewStore(&stores.YAML)
+	case formats.Json:
+		return json.NewStore(&stores.JSON)
+	case formats.Dotenv:
+		return dotenv.NewStore(&stores.Dotenv)
+	case formats.Ini:
+		return ini.NewStore(&stores.INI)
+	}
+	return json.NewBinaryStore(&stores.JSONBinary)
+}
+
+// isYAML reports whether a store is the one of YAML files.
+func isYAML(store sops.Store) bool {
+	_, yes := store.(*sopsyaml.Store)
+	return yes
+}
+
+// wholeFile reports whether files of a store are one secret each.
+func wholeFile(store sops.Store) bool {
+	single, ok := store.(sops.SingleValueStore)
+	return ok && single.IsSingleValueStore()
+}
+
 const (
 	// fileLimit in bytes is far beyond what a server's secrets need, and keeps
 	// a file that is something else from filling the memory.
@@ -57,12 +102,12 @@ const (
 	formatVersion = "3.13.3"
 )
 
-// file is a decrypted secrets.yaml.
+// file is a decrypted sops file.
 type file struct {
 	tree    sops.Tree // branches in plain
 	cipher  strictCipher
 	dataKey []byte
-	store   *sopsyaml.Store
+	store   sops.Store
 }
 
 // readFile reads path, which may hold at most fileLimit bytes.
@@ -87,9 +132,17 @@ func readFile(path string) ([]byte, error) {
 	return data, nil
 }
 
+// read reads the sops file, which must lie in the project.
+func (p Project) read() ([]byte, error) {
+	if !filepath.IsLocal(filepath.FromSlash(p.name())) {
+		return nil, fail(nil, next.Words("Name a file in the project, such as -file=secrets/other.yaml."), "%q is not a path in the project", p.File)
+	}
+	return readFile(p.SecretsFile())
+}
+
 // parse reads the encrypted form and decrypts nothing.
-func parse(data []byte, store *sopsyaml.Store) (tree sops.Tree, err error) {
-	if err := screen(data); err != nil {
+func parse(data []byte, store sops.Store) (tree sops.Tree, err error) {
+	if err := screen(data, isYAML(store)); err != nil {
 		return sops.Tree{}, err
 	}
 	err = guard(func() error {
@@ -109,7 +162,7 @@ func parse(data []byte, store *sopsyaml.Store) (tree sops.Tree, err error) {
 }
 
 // screen refuses early, and with a better message, what is no sops file.
-func screen(data []byte) error {
+func screen(data []byte, yaml bool) error {
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
 		return fmt.Errorf("%w: the file is empty", ErrDamaged)
@@ -117,7 +170,7 @@ func screen(data []byte) error {
 		return fmt.Errorf("%d bytes, the limit is %d", len(data), int64(fileLimit))
 	case bytes.HasPrefix(data, []byte("<<<<<<< ")), bytes.Contains(data, []byte("\n<<<<<<< ")):
 		return fmt.Errorf("%w: git left conflict markers; take one side and repeat the other's change", ErrDamaged)
-	case bytes.ContainsRune(data, '*') && hasAlias(data):
+	case yaml && bytes.ContainsRune(data, '*') && hasAlias(data):
 		return fmt.Errorf("%w: holds YAML aliases, which sops never writes", ErrDamaged)
 	}
 	return nil
@@ -135,8 +188,7 @@ func guard(work func() error) (err error) {
 }
 
 // open decrypts data and checks everything about it that can be checked.
-func open(data []byte, ids *Identities, stores *config.StoresConfig) (*file, error) {
-	store := sopsyaml.NewStore(&stores.YAML)
+func open(data []byte, ids *Identities, store sops.Store) (*file, error) {
 	tree, err := parse(data, store)
 	if err != nil {
 		return nil, err
@@ -223,12 +275,13 @@ func olderVersion(a, b string) bool {
 	return false
 }
 
-// newFile is an empty file for the recipients of rules, with a new data key.
-func newFile(r *rules) (*file, error) {
+// newFile is an empty file of that name for the recipients of rules, with a new
+// data key.
+func newFile(r *rules, name string) (*file, error) {
 	f := &file{
 		tree:   sops.Tree{Metadata: r.metadata(), Branches: sops.TreeBranches{{}}},
 		cipher: newCipher(),
-		store:  sopsyaml.NewStore(&r.stores.YAML),
+		store:  storeFor(name, r.stores),
 	}
 	return f, f.newDataKey()
 }
@@ -247,9 +300,5 @@ func (f *file) newDataKey() error {
 
 // openLike opens data with the store of f, so that the two can be compared.
 func openLike(f *file, data []byte, ids *Identities) (*file, error) {
-	other, err := open(data, ids, config.NewStoresConfig())
-	if err == nil {
-		other.store = f.store
-	}
-	return other, err
+	return open(data, ids, f.store)
 }

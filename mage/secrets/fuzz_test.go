@@ -4,8 +4,6 @@ import (
 	"testing"
 
 	"github.com/dagadbm/vps/mage/internal/next"
-	"github.com/getsops/sops/v3/config"
-	sopsyaml "github.com/getsops/sops/v3/stores/yaml"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,14 +21,16 @@ func FuzzSecretsFile(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_, _ = NamesBytes(data)
+		for _, name := range []string{"x.json", "x.env", "x.ini", "x"} {
+			_, _ = VerifyFile(name, data, ids)
+		}
 		report, err := VerifyBytes(data, ids)
 		if err != nil {
 			require.NotEmpty(t, next.Of(err).String())
 			return
 		}
 		require.NotNil(t, report)
-		opened, err := open(data, ids, config.NewStoresConfig())
+		opened, err := open(data, ids, yamlStore())
 		require.NoError(t, err)
 		_, err = opened.sealChecked(ids)
 		require.NoError(t, err)
@@ -45,20 +45,20 @@ func FuzzEdit(f *testing.F) {
 	for _, seed := range []string{exampleYAML, everything, "a: 1\n---\nb: 2\n", "a: &x {b: c}\nd: *x\ne: {<<: *x}\n", "a: !!str 5\n", "a: 0x10\nb: 1e3\nc: .inf\n", "# only a comment\n", "a:\n- # c\n- {}\n- []\n", "\"\": x\n", "a: \"\\0\"\n"} {
 		f.Add([]byte(seed))
 	}
-	store := sopsyaml.NewStore(&config.NewStoresConfig().YAML)
+	store := yamlStore()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		branches, _, err := readPlain(data, store)
 		if err != nil {
 			return
 		}
-		opened, err := open(sealed, ids, config.NewStoresConfig())
+		opened, err := open(sealed, ids, yamlStore())
 		require.NoError(t, err)
 		opened.tree.Branches = branches
 		out, err := opened.sealChecked(ids)
 		if err != nil {
 			return
 		}
-		again, err := open(out, ids, config.NewStoresConfig())
+		again, err := open(out, ids, yamlStore())
 		require.NoError(t, err)
 		was, err := opened.plain()
 		require.NoError(t, err)

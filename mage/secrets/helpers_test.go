@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"filippo.io/age"
+	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/config"
 	"github.com/stretchr/testify/require"
 )
@@ -39,7 +40,7 @@ func newProject(t testing.TB, ids *Identities, plain string) Project {
 // emptyProject has a key and rules, and no secrets.yaml.
 func emptyProject(t testing.TB, ids *Identities, extraRule string) Project {
 	t.Helper()
-	project := Project{t.TempDir()}
+	project := Project{Dir: t.TempDir()}
 	require.NoError(t, os.MkdirAll(project.SecretsDir(), 0o755))
 	writeKey(t, project.KeyFile(), ids)
 	text := "creation_rules:\n  - path_regex: ^secrets/secrets\\.yaml$\n    age:\n"
@@ -60,7 +61,7 @@ func encryptYAML(t testing.TB, project Project, plain string) []byte {
 	t.Helper()
 	rules, err := loadRules(project)
 	require.NoError(t, err)
-	f, err := newFile(rules)
+	f, err := newFile(rules, project.name())
 	require.NoError(t, err)
 	f.tree.Branches, err = f.store.LoadPlainFile([]byte(plain))
 	require.NoError(t, err)
@@ -71,7 +72,7 @@ func encryptYAML(t testing.TB, project Project, plain string) []byte {
 
 func mustOpen(t testing.TB, data []byte, ids *Identities) *file {
 	t.Helper()
-	f, err := open(data, ids, config.NewStoresConfig())
+	f, err := open(data, ids, yamlStore())
 	require.NoError(t, err)
 	return f
 }
@@ -128,3 +129,5 @@ func stopAfter(t testing.TB, n int) context.Context {
 	c.left.Store(int64(n))
 	return c
 }
+
+func yamlStore() sops.Store { return storeFor(defaultFile, config.NewStoresConfig()) }

@@ -169,7 +169,7 @@ func LoadIdentities(ctx context.Context, dir string, ask AskPassphrase) (*Identi
 
 // Load finds the age keys, as [LoadIdentities] does.
 func (s Sources) Load(ctx context.Context) (*Identities, error) {
-	project := Project{s.Dir}
+	project := Project{Dir: s.Dir}
 	ids, err := s.fromFile(ctx, project.KeyFile(), true)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return ids, err

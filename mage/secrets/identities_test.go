@@ -77,7 +77,7 @@ func TestWhereKeysAreFound(t *testing.T) {
 	assert.Equal(t, ids.Recipients()[1:2], got.Recipients())
 	assert.Equal(t, other, got.Source())
 
-	writeKey(t, Project{dir}.KeyFile(), one(0))
+	writeKey(t, Project{Dir: dir}.KeyFile(), one(0))
 	got, err = load()
 	require.NoError(t, err)
 	assert.Equal(t, ids.Recipients()[:1], got.Recipients())
@@ -99,8 +99,8 @@ func TestBadKeyFiles(t *testing.T) {
 		"broken lock": "age-encryption.org/v1\nrubbish",
 	} {
 		dir := t.TempDir()
-		require.NoError(t, os.MkdirAll(Project{dir}.SecretsDir(), 0o755))
-		require.NoError(t, os.WriteFile(Project{dir}.KeyFile(), []byte(text), 0o600))
+		require.NoError(t, os.MkdirAll(Project{Dir: dir}.SecretsDir(), 0o755))
+		require.NoError(t, os.WriteFile(Project{Dir: dir}.KeyFile(), []byte(text), 0o600))
 		_, err := Sources{Dir: dir, Getenv: noEnvironment, Ask: func(context.Context, string) (string, error) { return "x", nil }}.Load(t.Context())
 		require.Error(t, err, name)
 		assert.NotContains(t, err.Error(), good[15:40], name)
@@ -111,9 +111,9 @@ func TestBadKeyFiles(t *testing.T) {
 func TestKeyFileMustBePrivate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	writeKey(t, Project{dir}.KeyFile(), newIdentities(t, 1))
+	writeKey(t, Project{Dir: dir}.KeyFile(), newIdentities(t, 1))
 	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: false, 0o604: false, 0o644: false} {
-		require.NoError(t, os.Chmod(Project{dir}.KeyFile(), mode))
+		require.NoError(t, os.Chmod(Project{Dir: dir}.KeyFile(), mode))
 		_, err := Sources{Dir: dir, Getenv: noEnvironment}.Load(t.Context())
 		assert.Equal(t, ok, err == nil, "%#o: %v", mode, err)
 		if err != nil {
@@ -126,13 +126,13 @@ func TestProtectedKeyFile(t *testing.T) {
 	t.Parallel()
 	ids := newIdentities(t, 1)
 	dir := t.TempDir()
-	writeKey(t, Project{dir}.KeyFile(), ids)
+	writeKey(t, Project{Dir: dir}.KeyFile(), ids)
 	armoured, err := encryptScrypt(ids.KeyFile(), "correct horse", 10)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(Project{dir}.KeyFile(), armoured, 0o600))
+	require.NoError(t, os.WriteFile(Project{Dir: dir}.KeyFile(), armoured, 0o600))
 	answer := func(text string, err error) AskPassphrase {
 		return func(_ context.Context, file string) (string, error) {
-			assert.Equal(t, Project{dir}.KeyFile(), file)
+			assert.Equal(t, Project{Dir: dir}.KeyFile(), file)
 			return text, err
 		}
 	}
@@ -154,7 +154,7 @@ func TestProtectedKeyFile(t *testing.T) {
 
 func TestExampleIsRefusedWhereverItIs(t *testing.T) {
 	t.Parallel()
-	root := Project{filepath.Join("..", "..")}
+	root := Project{Dir: filepath.Join("..", "..")}
 	example, err := Sources{Getenv: noEnvironment}.fromFile(t.Context(), root.ExampleKeyFile(), false)
 	require.NoError(t, err)
 	line, _, _ := bytes.Cut(readAll(t, root.ExampleKeyFile()), []byte("\n"))
@@ -162,7 +162,7 @@ func TestExampleIsRefusedWhereverItIs(t *testing.T) {
 	assert.Contains(t, string(line), "worthless")
 
 	dir := t.TempDir()
-	writeKey(t, Project{dir}.KeyFile(), example)
+	writeKey(t, Project{Dir: dir}.KeyFile(), example)
 	copied, err := Sources{Dir: dir, Getenv: noEnvironment}.Load(t.Context())
 	require.NoError(t, err)
 	require.ErrorIs(t, RefuseExample(copied, nil), ErrExampleKey)

@@ -40,7 +40,7 @@ type beginning struct {
 // recipients in line with .sops.yaml. It never overwrites a key. Called again,
 // it changes nothing and reports false; after a failure it goes on where it was.
 func Init(ctx context.Context, dir string, options InitOptions) (changed bool, err error) {
-	b := &beginning{InitOptions: options, project: Project{dir}}
+	b := &beginning{InitOptions: options, project: Project{Dir: dir}}
 	if b.Getenv == nil {
 		b.Getenv = os.Getenv
 	}

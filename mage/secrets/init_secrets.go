@@ -13,8 +13,6 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/getsops/sops/v3"
-	"github.com/getsops/sops/v3/config"
-	sopsyaml "github.com/getsops/sops/v3/stores/yaml"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -54,14 +52,14 @@ func (b *beginning) secrets(ctx context.Context) error {
 }
 
 func (b *beginning) sameRecipients(old []byte, r *rules) bool {
-	tree, err := parse(old, sopsyaml.NewStore(&r.stores.YAML))
+	tree, err := parse(old, storeFor(b.project.name(), r.stores))
 	return err == nil && slices.Equal(recipients(tree.Metadata.KeyGroups), recipients(r.creation.KeyGroups))
 }
 
 // existing opens what there is, in whatever state, or begins anew.
 func (b *beginning) existing(r *rules) (old []byte, f *file, err error) {
 	if !fileExists(b.project.SecretsFile()) {
-		f, err = newFile(r)
+		f, err = newFile(r, b.project.name())
 		return nil, f, err
 	}
 	if old, err = readFile(b.project.SecretsFile()); err != nil {
@@ -91,7 +89,7 @@ func (b *beginning) alignRecipients(f *file, r *rules) error {
 }
 
 func (b *beginning) encryptPlain(old []byte, r *rules) (*file, error) {
-	f, err := newFile(r)
+	f, err := newFile(r, b.project.name())
 	if err != nil {
 		return nil, err
 	}
@@ -114,11 +112,11 @@ func (b *beginning) renewExample(old []byte, r *rules) (*file, bool) {
 	if err != nil || !example.IsExample() {
 		return nil, false
 	}
-	opened, err := open(old, example, config.NewStoresConfig())
+	opened, err := open(old, example, storeFor(b.project.name(), r.stores))
 	if err != nil || !slices.Contains(bare(opened.tree.Metadata.KeyGroups), ExampleRecipient) {
 		return nil, false
 	}
-	f, err := newFile(r)
+	f, err := newFile(r, b.project.name())
 	if err != nil {
 		return nil, false
 	}

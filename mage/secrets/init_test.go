@@ -55,7 +55,7 @@ func snapshot(t *testing.T, dir string) map[string]string {
 
 func TestInitOfAnEmptyFolder(t *testing.T) {
 	t.Parallel()
-	project := Project{t.TempDir()}
+	project := Project{Dir: t.TempDir()}
 	options, console := initOptions(t, "yes")
 	changed, err := Init(t.Context(), project.Dir, options)
 	require.NoError(t, err)
@@ -91,8 +91,8 @@ func TestInitOfAnEmptyFolder(t *testing.T) {
 // cloneOfThis is a project as a fresh clone of this repository has it.
 func cloneOfThis(t *testing.T) Project {
 	t.Helper()
-	project := Project{t.TempDir()}
-	root := Project{filepath.Join("..", "..")}
+	project := Project{Dir: t.TempDir()}
+	root := Project{Dir: filepath.Join("..", "..")}
 	for from, to := range map[string]string{
 		root.SecretsFile(): project.SecretsFile(), root.RulesFile(): project.RulesFile(),
 		root.IgnoreFile(): project.IgnoreFile(), root.ExampleKeyFile(): project.ExampleKeyFile(),
@@ -183,7 +183,7 @@ func TestInitGoesOnAfterAnInterrupt(t *testing.T) {
 
 func TestInitNeverOverwritesAKey(t *testing.T) {
 	t.Parallel()
-	project := Project{t.TempDir()}
+	project := Project{Dir: t.TempDir()}
 	require.NoError(t, os.MkdirAll(project.SecretsDir(), 0o755))
 	require.NoError(t, os.WriteFile(project.KeyFile(), []byte("something else\n"), 0o600))
 	options, _ := initOptions(t)
@@ -250,7 +250,7 @@ func TestInitAsksForOtherSecrets(t *testing.T) {
 	t.Parallel()
 	options, _ := initOptions(t, "typed", "", "no")
 	options.Declared = []Declared{{Name: "smtp/password"}, {Name: "later"}, {Name: "x", Key: "ssh-public-key"}}
-	project := Project{t.TempDir()}
+	project := Project{Dir: t.TempDir()}
 	_, err := Init(t.Context(), project.Dir, options)
 	require.NoError(t, err)
 	names, err := Names(project.Dir)
@@ -264,7 +264,7 @@ func TestInitWithoutATerminal(t *testing.T) {
 	console.absent = true
 	options.SSHKey = filepath.Join(options.Home, ".ssh", "id_ed25519.pub")
 	options.Declared = append(options.Declared, Declared{Name: "other"})
-	project := Project{t.TempDir()}
+	project := Project{Dir: t.TempDir()}
 	_, err := Init(t.Context(), project.Dir, options)
 	require.NoError(t, err)
 	names, err := Names(project.Dir)

@@ -8,23 +8,24 @@ import (
 	"strings"
 
 	"github.com/getsops/sops/v3"
-	sopsyaml "github.com/getsops/sops/v3/stores/yaml"
 	"go.yaml.in/yaml/v3"
 )
 
 // readPlain parses what a person wrote. Problems are things that sops would
 // change without a word; they are no errors.
-func readPlain(data []byte, store *sopsyaml.Store) (branches sops.TreeBranches, problems []string, err error) {
-	parsed, err := documents(data)
-	if err != nil {
-		return nil, nil, fmt.Errorf("not valid YAML: %w", scrub(err))
+func readPlain(data []byte, store sops.Store) (branches sops.TreeBranches, problems []string, err error) {
+	var parsed []*yaml.Node
+	if isYAML(store) {
+		if parsed, err = documents(data); err != nil {
+			return nil, nil, fmt.Errorf("not valid YAML: %w", scrub(err))
+		}
 	}
 	err = guard(func() error {
 		branches, err = store.LoadPlainFile(data)
 		return err
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("not valid YAML: %w", scrub(err))
+		return nil, nil, fmt.Errorf("not valid %s: %w", storeName(store), scrub(err))
 	}
 	if err := checkPlain(branches); err != nil {
 		return nil, nil, err
@@ -157,4 +158,12 @@ func eachNode(node *yaml.Node, visit func(*yaml.Node)) {
 	for _, child := range node.Content {
 		eachNode(child, visit)
 	}
+}
+
+// storeName is what a person calls a format.
+func storeName(store sops.Store) string {
+	if isYAML(store) {
+		return "YAML"
+	}
+	return store.Name()
 }

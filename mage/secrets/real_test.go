@@ -240,7 +240,7 @@ func TestAgeKeygensKeysAndOurs(t *testing.T) {
 	theirs := mustLoad(t, project)
 	assert.Contains(t, string(out), theirs.Recipients()[0])
 
-	mine := Project{t.TempDir()}
+	mine := Project{Dir: t.TempDir()}
 	options, _ := initOptions(t)
 	options.Console = &fakeConsole{absent: true}
 	_, err = Init(t.Context(), mine.Dir, options)

@@ -66,7 +66,7 @@ func Rotate(ctx context.Context, dir string, options RotateOptions) error {
 	if len(options.Hosts) > 0 && options.Remote == nil {
 		return errors.New("rotating the key needs a way to reach the hosts")
 	}
-	r := &rotation{RotateOptions: options, project: Project{dir}}
+	r := &rotation{RotateOptions: options, project: Project{Dir: dir}}
 	if r.Getenv == nil {
 		r.Getenv = os.Getenv
 	}

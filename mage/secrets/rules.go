@@ -15,7 +15,7 @@ import (
 	"github.com/getsops/sops/v3/config"
 )
 
-// rules are what .sops.yaml says about secrets/secrets.yaml, as sops' own
+// rules are what .sops.yaml says about one file, as sops' own
 // configuration reader understands it.
 type rules struct {
 	creation *config.Config
@@ -31,9 +31,11 @@ func loadRules(project Project) (*rules, error) {
 		return nil, fail(ErrMissing, next.Say("Run %s, or restore it with git.", next.Target("secrets:init")), "reading %q", project.RulesFile())
 	}
 	loaded := &rules{}
-	err = guard(func() error { return loaded.load(path, filepath.Join(filepath.Dir(path), "secrets", "secrets.yaml")) })
+	err = guard(func() error {
+		return loaded.load(path, filepath.Join(filepath.Dir(path), filepath.FromSlash(project.name())))
+	})
 	if err != nil {
-		return nil, fail(scrub(err), next.Words("Correct .sops.yaml; its creation_rules must match secrets/secrets.yaml."), "reading %q", project.RulesFile())
+		return nil, fail(scrub(err), next.Words("Correct .sops.yaml; its creation_rules must match "+project.name()+"."), "reading %q", project.RulesFile())
 	}
 	return loaded, nil
 }
@@ -247,7 +249,7 @@ func parseRules(text string) ([]sops.KeyGroup, error) {
 	if err := os.WriteFile(filepath.Join(dir, ".sops.yaml"), []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	loaded, err := loadRules(Project{dir})
+	loaded, err := loadRules(Project{Dir: dir})
 	if err != nil {
 		return nil, err
 	}

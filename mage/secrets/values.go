@@ -15,22 +15,26 @@ import (
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/config"
-	sopsyaml "github.com/getsops/sops/v3/stores/yaml"
 )
 
 // Get decrypts one value of the project in dir. It is text exactly as it was
 // set; a number, boolean or time is the text that sops-nix would write. The
 // error wraps [ErrUnknownName] where there is no such name.
 func Get(dir string, ids *Identities, name string) (string, error) {
+	return Project{Dir: dir}.Get(ids, name)
+}
+
+// Get is the function [Get] for the file of p.
+func (p Project) Get(ids *Identities, name string) (string, error) {
 	path, err := parseName(name)
 	if err != nil {
 		return "", err
 	}
-	data, err := readFile(Project{dir}.SecretsFile())
+	data, err := p.read()
 	if err != nil {
 		return "", err
 	}
-	f, err := openHinted(data, ids, config.NewStoresConfig(), Project{dir}.SecretsFile())
+	f, err := openHinted(data, ids, config.NewStoresConfig(), p.SecretsFile())
 	if err != nil {
 		return "", err
 	}
@@ -63,19 +67,17 @@ func (f *file) get(path []string) (string, error) {
 
 // Names lists the names in the file of the project in dir, in their order. It
 // needs no key, and so proves nothing about the file.
-func Names(dir string) ([]string, error) {
-	data, err := readFile(Project{dir}.SecretsFile())
+func Names(dir string) ([]string, error) { return Project{Dir: dir}.Names() }
+
+// Names is the function [Names] for the file of p.
+func (p Project) Names() ([]string, error) {
+	data, err := p.read()
 	if err != nil {
 		return nil, err
 	}
-	return NamesBytes(data)
-}
-
-// NamesBytes is [Names] for a file that is already in memory.
-func NamesBytes(data []byte) ([]string, error) {
-	tree, err := parse(data, sopsyaml.NewStore(&config.NewStoresConfig().YAML))
+	tree, err := parse(data, storeFor(p.name(), config.NewStoresConfig()))
 	if err != nil {
-		return nil, fail(err, next.Say("Run %s.", next.Target("secrets:check")), "reading the names in secrets.yaml")
+		return nil, fail(err, next.Say("Run %s.", next.Target("secrets:check")), "reading the names in %s", p.name())
 	}
 	return names(tree.Branches), nil
 }
@@ -88,6 +90,11 @@ const valueLimit = 8 << 20
 // nested name, and refuses to replace a map or list. The value is stored to
 // the byte; see [TrimInput] for what comes from a pipe.
 func Set(ctx context.Context, dir string, ids *Identities, name, value string) (changed bool, err error) {
+	return Project{Dir: dir}.Set(ctx, ids, name, value)
+}
+
+// Set is the function [Set] for the file of p.
+func (p Project) Set(ctx context.Context, ids *Identities, name, value string) (changed bool, err error) {
 	path, err := parseName(name)
 	if err != nil {
 		return false, err
@@ -95,15 +102,14 @@ func Set(ctx context.Context, dir string, ids *Identities, name, value string) (
 	if err := checkValue(value); err != nil {
 		return false, fail(err, next.Words("Give the value on stdin, in the terminal, or with -file=."), "setting %q", name)
 	}
-	project := Project{dir}
-	f, old, err := project.open(ids)
+	f, old, err := p.open(ids)
 	if err != nil {
 		return false, err
 	}
 	if err := f.set(path, value); err != nil {
 		return false, err
 	}
-	return project.save(ctx, ids, f, old)
+	return p.save(ctx, ids, f, old)
 }
 
 func (f *file) set(path []string, value string) error {

@@ -96,7 +96,7 @@ func TestSetOfTheSameWritesNothing(t *testing.T) {
 
 func TestNoSecretsGoIntoTheExample(t *testing.T) {
 	t.Parallel()
-	root := Project{filepath.Join("..", "..")}
+	root := Project{Dir: filepath.Join("..", "..")}
 	example, err := Sources{Getenv: noEnvironment}.fromFile(t.Context(), root.ExampleKeyFile(), false)
 	require.NoError(t, err)
 	before := readAll(t, root.SecretsFile())

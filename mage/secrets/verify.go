@@ -13,6 +13,8 @@ import (
 
 // Report is what is known of an encrypted file that was verified.
 type Report struct {
+	// File is the file's name.
+	File string
 	// Recipients are those that the file is encrypted to, sorted.
 	Recipients []string
 	// Names are those of all values, in the order of the file.
@@ -43,11 +45,18 @@ func (r *Report) Example() bool { return slices.Contains(bare(r.metadata.KeyGrou
 // MAC right, nothing tampered with, decrypted by ids. The error wraps
 // [ErrNotEncrypted], [ErrDamaged] or [ErrWrongKey].
 func VerifyBytes(data []byte, ids *Identities) (*Report, error) {
-	f, err := openHinted(data, ids, config.NewStoresConfig(), "secrets/secrets.yaml")
+	return VerifyFile(defaultFile, data, ids)
+}
+
+// VerifyFile is [VerifyBytes] for a sops file of that name, which says of what
+// format it is.
+func VerifyFile(name string, data []byte, ids *Identities) (*Report, error) {
+	f, err := openHinted(data, ids, config.NewStoresConfig(), name)
 	if err != nil {
 		return nil, err
 	}
 	report := &Report{
+		File:       name,
 		Recipients: recipients(f.tree.Metadata.KeyGroups),
 		Names:      names(f.tree.Branches),
 		values:     f.tree.Branches,
@@ -82,16 +91,20 @@ func Verify(ctx context.Context, dir string, ids *Identities) (*Report, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	project := Project{dir}
-	data, err := readFile(project.SecretsFile())
+	return Project{Dir: dir}.Verify(ids)
+}
+
+// Verify is the function [Verify] for the file of p.
+func (p Project) Verify(ids *Identities) (*Report, error) {
+	data, err := p.read()
 	if err != nil {
 		return nil, err
 	}
-	report, err := VerifyBytes(data, ids)
+	report, err := VerifyFile(p.name(), data, ids)
 	if err != nil {
 		return nil, err
 	}
-	return report, report.compare(project)
+	return report, report.compare(p)
 }
 
 func (r *Report) compare(project Project) error {
@@ -102,16 +115,17 @@ func (r *Report) compare(project Project) error {
 	want := recipients(rules.creation.KeyGroups)
 	if !slices.Equal(r.Recipients, want) {
 		return fail(nil, next.Say("Run %s to encrypt to those of .sops.yaml, or correct .sops.yaml.", next.Target("secrets:init")),
-			"secrets.yaml is encrypted to other recipients than .sops.yaml names: %s", difference(r.Recipients, want))
+			"%s is encrypted to other recipients than .sops.yaml names: %s", r.File, r.difference(want))
 	}
 	return nil
 }
 
-func difference(have, want []string) string {
+func (r *Report) difference(want []string) string {
+	have := r.Recipients
 	var out []string
 	for _, name := range have {
 		if !slices.Contains(want, name) {
-			out = append(out, short(name)+" only in secrets.yaml")
+			out = append(out, short(name)+" only in "+r.File)
 		}
 	}
 	for _, name := range want {
@@ -124,7 +138,12 @@ func difference(have, want []string) string {
 
 // openHinted is open with the next thing to do in its errors.
 func openHinted(data []byte, ids *Identities, stores *config.StoresConfig, path string) (*file, error) {
-	f, err := open(data, ids, stores)
+	return openAs(data, ids, storeFor(path, stores), path)
+}
+
+// openAs is openHinted for a file whose name does not say its format.
+func openAs(data []byte, ids *Identities, store sops.Store, path string) (*file, error) {
+	f, err := open(data, ids, store)
 	switch {
 	case err == nil:
 		return f, nil

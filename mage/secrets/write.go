@@ -152,7 +152,7 @@ func (p Project) open(ids *Identities) (*file, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	data, err := readFile(p.SecretsFile())
+	data, err := p.read()
 	if err != nil {
 		return nil, nil, err
 	}
