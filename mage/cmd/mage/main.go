@@ -1,95 +1,95 @@
-// Mage runs the targets of a magefile, exactly as github.com/magefile/mage does,
-// and starts them faster.
+// Mage starts targets as github.com/magefile/mage does, which compiles them and
+// asks go each time what has to be compiled again. It adds what a newcomer would
+// miss there:
 //
-// Mage asks go at every start whether any package of the targets changed. With all
-// that sops brings along these are over a thousand, which takes most of a second.
-// This program keeps what it compiled under a fingerprint of the sources (see
-// [fingerprint]), and asks go only when that is a new one. Where a fingerprint
-// cannot tell all that counts (a workspace, a replaced module, flags that change
-// how it is built), it is mage and nothing else.
+//   - it finds the magefile of the folders above, so that it can be called from
+//     nix/ or any other subfolder;
+//   - with -d it works from outside of the module, too;
+//   - several starts at once do not get into each other's way;
+//   - two projects with the same magefile do not share one compiled program;
+//   - it says what it does while nothing else happens: compiling takes minutes,
+//     the first time;
+//   - -version is that of the targets.
 package main
 
 import (
+	"errors"
+	"flag"
+	"fmt"
 	"io"
-	"io/fs"
+	"log"
 	"os"
-	"path/filepath"
-	"slices"
-	"time"
+	"runtime/debug"
 
 	"github.com/magefile/mage/mage"
 )
+
+const module = "github.com/dagadbm/vps"
 
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
 	inv, command, err := mage.Parse(io.Discard, io.Discard, args)
-	if err != nil || !quickly(command, inv) {
-		return mage.Main()
+	switch {
+	case errors.Is(err, flag.ErrHelp), err != nil, command == mage.Clean, command == mage.Init, command == mage.Install:
+		return mage.ParseAndRun(os.Stdout, os.Stderr, os.Stdin, args)
+	case command == mage.Version:
+		fmt.Println(version())
+		return 0
 	}
-	now, err := fingerprint(inv.Dir)
-	if err != nil {
-		return mage.Main()
-	}
-	if inv.CacheDir, err = cacheFor(inv.CacheDir, now); err != nil {
-		return mage.Main()
-	}
-	// Now the name of the folder says all that mage would ask go about.
-	inv.HashFast = true
 	inv.Stdin, inv.Stdout, inv.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return mage.Invoke(inv)
+	if err := enter(&inv); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		return 1
+	}
+	switch {
+	case inv.List, inv.Help, inv.Autocomplete, inv.Keep, inv.Debug:
+		return mage.Invoke(inv)
+	case inv.CompileOut != "":
+		return compile(inv, false)
+	}
+	return start(inv)
 }
 
-// quickly says whether this is the start of a target, rather than something that
-// only mage itself does.
-func quickly(command mage.Command, inv mage.Invocation) bool {
-	return command == mage.None && !inv.HashFast && !inv.Force && !inv.Keep && !inv.Debug && !inv.Autocomplete
-}
-
-// bySources is our folder in mage's cache. -clean leaves folders alone, so what is
-// in it can be told by its age only: see [prune].
-const bySources = "by-sources"
-
-// kept is how many compiled targets of one module stay: each is a hundred megabytes.
-const kept = 2
-
-// cacheFor is the folder for what is compiled from these sources. The first time,
-// it makes room for it.
-func cacheFor(cache string, now sources) (string, error) {
-	module := filepath.Join(cache, bySources, now.module)
-	dir := filepath.Join(module, now.files)
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	if err := os.MkdirAll(module, 0o755); err != nil {
-		return "", err
-	}
-	if err := prune(module, kept-1); err != nil {
-		return "", err
-	}
-	return dir, os.Mkdir(dir, 0o755)
-}
-
-// prune removes all folders in dir but the newest. A program that runs goes on.
-func prune(dir string, keep int) error {
-	entries, err := os.ReadDir(dir)
+// start compiles the targets, unless that was done before, and runs them.
+func start(inv mage.Invocation) int {
+	exe, err := programOf(inv)
 	if err != nil {
-		return err
+		fmt.Fprintln(os.Stderr, "error:", err)
+		return 1
 	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return made(b).Compare(made(a)) })
-	for _, old := range entries[min(keep, len(entries)):] {
-		if err := os.RemoveAll(filepath.Join(dir, old.Name())); err != nil {
-			return err
+	_, err = os.Stat(exe)
+	first := err != nil
+	if first || !inv.HashFast || inv.Force {
+		build := inv
+		build.CompileOut, build.Force = exe, true
+		if status := compile(build, first); status != 0 {
+			return status
 		}
 	}
-	return nil
+	if inv.WorkDir == "" {
+		inv.WorkDir = inv.Dir
+	}
+	return mage.RunCompiled(inv, exe, log.New(os.Stderr, "", 0))
 }
 
-// made is when a folder got what is in it, or the beginning of time.
-func made(entry fs.DirEntry) time.Time {
-	info, err := entry.Info()
-	if err != nil {
-		return time.Time{}
+// version names the module that the targets come from, and mage.
+func version() string {
+	own, magefile := "(devel)", "unknown"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "vps " + own
 	}
-	return info.ModTime()
+	if info.Main.Path == module {
+		own = info.Main.Version
+	}
+	for _, dep := range info.Deps {
+		switch dep.Path {
+		case module:
+			own = dep.Version
+		case "github.com/magefile/mage":
+			magefile = dep.Version
+		}
+	}
+	return fmt.Sprintf("vps %s (mage %s, %s)", own, magefile, info.GoVersion)
 }

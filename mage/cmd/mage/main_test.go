@@ -1,14 +1,13 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
-	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -23,39 +22,40 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// folder is a module with targets, and a go that notes what it is asked.
+// folder is a module with a target that says a word, and where it runs.
 type folder struct {
 	t   *testing.T
 	dir string
-	env []string
 }
 
 func newFolder(t *testing.T) *folder {
 	t.Helper()
-	real, err := exec.LookPath("go")
+	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
-	f := &folder{t: t, dir: t.TempDir()}
-	bin := filepath.Join(f.dir, ".bin")
-	require.NoError(t, os.Mkdir(bin, 0o755))
-	require.NoError(t, program.Write(filepath.Join(bin, "go"), fmt.Sprintf("#!/bin/sh\necho \"$1\" >>%s/.asked\nexec %s \"$@\"\n", f.dir, real)))
-	f.env = append(os.Environ(), beMage+"=1", "PATH="+bin+":"+os.Getenv("PATH"), "GOFLAGS=", "GOWORK=",
-		"MAGEFILE_HASHFAST=", "MAGEFILE_CACHE="+filepath.Join(f.dir, ".cache"))
+	f := &folder{t: t, dir: dir}
 	f.write("go.mod", "module example.com/targets\n\ngo 1.26.0\n")
-	f.write("words/words.go", "package words\n\nimport _ \"embed\"\n\n//go:embed word.txt\nvar Word string\n\nconst Mark = \"!\"\n")
-	f.write("words/word.txt", "one")
+	f.write("words/words.go", "package words\n\nconst Mark = \"!\"\n")
+	f.write(".deploy/motd.txt", "one")
 	f.write("magefile.go", `//go:build mage
 
 package main
 
 import (
+	_ "embed"
 	"fmt"
 	"os"
 
 	"example.com/targets/words"
 )
 
+//go:embed .deploy/motd.txt
+var word string
+
 // Say says a word.
-func Say() { fmt.Println(words.Word+words.Mark, os.Getenv("MAGEFILE_HASHFAST"), os.Getenv("MAGEFILE_CACHE")) }
+func Say() {
+	dir, _ := os.Getwd()
+	fmt.Println(word+words.Mark, dir, os.Getenv("VPS_CALLED_FROM"))
+}
 `)
 	return f
 }
@@ -67,133 +67,116 @@ func (f *folder) write(name, text string) {
 	require.NoError(f.t, os.WriteFile(path, []byte(text), 0o644))
 }
 
-// start starts a target and gives its first word, and what go was asked for it.
-func (f *folder) start(args ...string) (said string, asked []string, err error) {
-	f.t.Helper()
-	log := filepath.Join(f.dir, ".asked")
-	_ = os.Remove(log)
+// command starts mage in a folder.
+func (f *folder) command(dir string, args ...string) *exec.Cmd {
 	self, err := os.Executable()
 	require.NoError(f.t, err)
 	cmd := exec.CommandContext(f.t.Context(), self, args...)
-	cmd.Dir, cmd.Env = f.dir, f.env
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), beMage+"=1", "GOFLAGS=", "GOWORK=off", "MAGEFILE_HASHFAST=",
+		"MAGEFILE_CACHE="+filepath.Join(f.dir, ".cache"))
+	return cmd
+}
+
+func (f *folder) says(dir string, args ...string) []string {
+	f.t.Helper()
 	var story strings.Builder
+	cmd := f.command(dir, args...)
 	cmd.Stderr = &story
 	out, err := cmd.Output()
-	if err != nil {
-		f.t.Logf("%s", story.String())
-	}
-	list, _ := os.ReadFile(log)
-	said, _, _ = strings.Cut(string(out), " ")
-	return said, strings.Fields(string(list)), err
+	require.NoError(f.t, err, "%s", story.String())
+	return strings.Fields(string(out))
 }
 
-func (f *folder) says(word string) (asked []string) {
-	f.t.Helper()
-	said, asked, err := f.start("say")
-	require.NoError(f.t, err)
-	assert.Equal(f.t, word, said)
-	return asked
-}
-
-var onlyTheVersion = []string{"version"}
-
-func TestUnchangedSourcesAreNotCompiledAgain(t *testing.T) {
-	t.Parallel()
-	f := newFolder(t)
-	assert.Contains(t, f.says("one!"), "build")
-	assert.Equal(t, onlyTheVersion, f.says("one!"))
-
-	// What go reads none of changes nothing.
-	f.write(".vps/logs/today", "noise")
-	assert.Equal(t, onlyTheVersion, f.says("one!"))
-	said, asked, err := f.start("-l")
-	require.NoError(t, err)
-	assert.Equal(t, []string{"Targets:\n", "version"}, []string{said, asked[0]})
-	assert.Len(t, asked, 1)
-}
-
+// magefile/mage#258, #236: what a build reads is more than one can list, so go is
+// asked each time.
 func TestEveryChangeIsCompiled(t *testing.T) {
 	t.Parallel()
 	f := newFolder(t)
-	f.says("one!")
-	for _, c := range []struct{ name, text, word string }{
-		{"words/words.go", "package words\n\nimport _ \"embed\"\n\n//go:embed word.txt\nvar Word string\n\nconst Mark = \"?\"\n", "one?"},
-		{"words/word.txt", "two", "two?"},
-		{"words/more.go", "package words\n\nfunc init() { Word = \"three\" }\n", "three?"},
-		{"words/word.txt", "one", "three?"},
-	} {
-		f.write(c.name, c.text)
-		assert.Contains(t, f.says(c.word), "build", c.name)
-		assert.Equal(t, onlyTheVersion, f.says(c.word), c.name)
-	}
-	require.NoError(t, os.Remove(filepath.Join(f.dir, "words/more.go")))
-	f.says("one?")
-	f.env = append(f.env, "GOFLAGS=-tags=other")
-	assert.Contains(t, f.says("one?"), "build", "other flags make another program")
+	assert.Equal(t, []string{"one!", f.dir}, f.says(f.dir, "say"))
+	f.write(".deploy/motd.txt", "two")
+	assert.Equal(t, []string{"two!", f.dir}, f.says(f.dir, "say"), "an embedded dot-folder")
+
+	elsewhere := filepath.Join(f.t.TempDir(), "words")
+	require.NoError(t, os.Rename(filepath.Join(f.dir, "words"), elsewhere))
+	require.NoError(t, os.Symlink(elsewhere, filepath.Join(f.dir, "words")))
+	assert.Equal(t, []string{"two!", f.dir}, f.says(f.dir, "say"))
+	require.NoError(t, os.WriteFile(filepath.Join(elsewhere, "words.go"), []byte("package words\n\nconst Mark = \"?\"\n"), 0o644))
+	assert.Equal(t, []string{"two?", f.dir}, f.says(f.dir, "say"), "a package in a symlinked folder")
+
+	f.write(".deploy/more.go", "package no") // not read by go
+	f.write("words/wrong.go", "package words\n\nfunc init() { missing() }\n")
+	out, err := f.command(f.dir, "say").Output()
+	require.Error(t, err, "what does not compile does not run")
+	assert.Empty(t, out)
+	assert.NoFileExists(t, filepath.Join(f.dir, mainFile))
 }
 
-// What was compiled before a mistake is not run in its stead.
-func TestWhatDoesNotCompileDoesNotRun(t *testing.T) {
+// magefile/mage#364: with -d from outside of the module, go was asked there.
+func TestCalledFromElsewhere(t *testing.T) {
 	t.Parallel()
 	f := newFolder(t)
-	f.says("one!")
-	f.write("words/more.go", "package words\n\nfunc init() { Word = missing }\n")
+	outside, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	assert.Equal(t, []string{"one!", f.dir, outside}, f.says(outside, "-d", f.dir, "say"))
+	assert.Equal(t, []string{"one!", f.dir, outside}, f.says(outside, "-d", f.dir, "-w", f.dir, "say"))
+	assert.Equal(t, []string{"one!", outside, outside}, f.says(outside, "-d", f.dir, "-w", ".", "say"))
+
+	inside := filepath.Join(f.dir, "nix/modules")
+	require.NoError(t, os.MkdirAll(inside, 0o755))
+	assert.Equal(t, []string{"one!", f.dir, inside}, f.says(inside, "say"), "from a subfolder")
+
+	f.says(inside, "-compile", "targets")
+	assert.FileExists(t, filepath.Join(inside, "targets"), "a path means what it means where it was typed")
+	assert.Equal(t, "Targets:", f.says(inside, "-l")[0])
+}
+
+// magefile/mage#247: starts at once removed each other's main function.
+func TestStartsAtOnce(t *testing.T) {
+	t.Parallel()
+	f := newFolder(t)
+	for round := range 2 {
+		f.write(".deploy/motd.txt", []string{"one", "two"}[round])
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				out, err := f.command(f.dir, "say").CombinedOutput()
+				assert.NoError(t, err, "%s", out)
+			})
+		}
+		all.Wait()
+	}
+}
+
+// A magefile with nothing but the import is the same in every project, and mage
+// names the compiled targets after it.
+func TestProjectsWithTheSameMagefileDoNotShareAProgram(t *testing.T) {
+	t.Parallel()
+	a, b := newFolder(t), newFolder(t)
+	b.write(".deploy/motd.txt", "other")
 	for range 2 {
-		said, _, err := f.start("say")
-		require.Error(t, err)
-		assert.Empty(t, said)
-	}
-	f.write("words/more.go", "package words\n")
-	f.says("one!")
-}
-
-// Where sources lie elsewhere, nobody can tell by the module whether they changed.
-func TestSourcesElsewhereAreLeftToMage(t *testing.T) {
-	t.Parallel()
-	for name, change := range map[string]func(f *folder){
-		"a replaced module": func(f *folder) {
-			f.write("go.mod", "module example.com/targets\n\ngo 1.26.0\n\nreplace example.com/other => ../other\n")
-		},
-		"a workspace": func(f *folder) { f.write("go.work", "go 1.26.0\n\nuse .\n") },
-		"a workspace elsewhere": func(f *folder) {
-			f.env = append(f.env, "GOWORK="+filepath.Join(f.dir, "go.work"))
-			f.write("go.work", "go 1.26.0\n\nuse .\n")
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := newFolder(t)
-			change(f)
-			f.says("one!")
-			assert.Contains(t, f.says("one!"), "build")
-		})
+		for _, f := range []*folder{a, b} {
+			cmd := f.command(f.dir, "say")
+			cmd.Env = append(cmd.Env, "MAGEFILE_CACHE="+filepath.Join(a.dir, ".cache"), "MAGEFILE_HASHFAST=1")
+			out, err := cmd.Output()
+			require.NoError(t, err)
+			assert.Equal(t, map[*folder]string{a: "one!", b: "other!"}[f], strings.Fields(string(out))[0])
+		}
 	}
 }
 
-// A target may start mage in another repository: what this one chose is not its own.
-func TestTargetsSeeTheEnvironmentAsItWas(t *testing.T) {
+func TestTheFirstStartSaysWhatItDoes(t *testing.T) {
 	t.Parallel()
 	f := newFolder(t)
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), self, "say")
-	cmd.Dir, cmd.Env = f.dir, f.env
-	out, err := cmd.Output()
-	require.NoError(t, err)
-	assert.Equal(t, "one!  "+filepath.Join(f.dir, ".cache")+"\n", string(out))
-}
+	var story strings.Builder
+	cmd := f.command(f.dir, "say")
+	cmd.Stderr = &story
+	require.NoError(t, cmd.Run())
+	assert.Contains(t, story.String(), "compiling the targets, once")
 
-func TestTheNewestStay(t *testing.T) {
-	t.Parallel()
-	cache := t.TempDir()
-	for _, files := range []string{"a", "b", "c", "c"} {
-		_, err := cacheFor(cache, sources{"module", files})
-		require.NoError(t, err)
-	}
-	_, err := cacheFor(cache, sources{"other", "a"})
+	out, err := f.command(f.dir, "-version").Output()
 	require.NoError(t, err)
-	left, err := filepath.Glob(filepath.Join(cache, bySources, "*/*"))
-	require.NoError(t, err)
-	assert.Len(t, left, kept+1)
-	assert.Contains(t, left, filepath.Join(cache, bySources, "module/c"))
+	assert.Regexp(t, `^vps \S+ \(mage v`, string(out))
+	_, err = f.command(t.TempDir(), "say").Output()
+	require.Error(t, err, "no magefile anywhere above")
 }
