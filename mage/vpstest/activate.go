@@ -93,6 +93,12 @@ func (s *Server) activate(system System, path string) reply {
 	if err := s.setNetwork(network{ssh: system.SSH, port: system.Port}); err != nil {
 		return reply{err: out + fmt.Sprintf("%v\n", err), code: 1}
 	}
+	for _, snippet := range system.Snippets {
+		out += fmt.Sprintf("Activation script snippet '%s' failed (1)\n", snippet)
+	}
+	if len(system.Snippets) > 0 {
+		out += "Failed to run activate script\n"
+	}
 	return reply{err: out}
 }
 
@@ -135,6 +141,9 @@ func (s *Server) placeSecrets(path string) error {
 // endSwitch reports as the real one does, once everything has been started.
 func (s *Server) endSwitch(system System) reply {
 	r := reply{err: lines(system.Output), wait: system.Stall, code: system.Exit}
+	if r.code == 0 && len(system.Snippets) > 0 {
+		r.code = 2
+	}
 	var failed []string
 	for _, u := range system.Units {
 		if u.After == 0 && u.State != "activating" {
@@ -143,7 +152,7 @@ func (s *Server) endSwitch(system System) reply {
 	}
 	if len(failed) > 0 {
 		r.err += "warning: the following units failed: " + strings.Join(failed, ", ") + "\n"
-		if r.code == 0 {
+		if r.code == 0 || r.code == 2 { // the real one forgets what it had to say before
 			r.code = 4
 		}
 	}

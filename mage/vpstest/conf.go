@@ -17,7 +17,7 @@ func (s System) Conf() string {
 	}
 	for _, u := range s.Units {
 		fmt.Fprintf(&b, "unit=%s\n", strconv.Quote(strings.Join([]string{
-			u.Name, u.State, milliseconds(u.After), u.User}, " ")))
+			u.Name, u.State, milliseconds(u.After), u.User, milliseconds(u.For), strconv.FormatBool(u.Foreign)}, " ")))
 	}
 	return b.String()
 }
@@ -56,11 +56,15 @@ func (s *System) set(fields []field, line string) error {
 
 func (s *System) addUnit(text string) error {
 	words := strings.Split(text, " ")
-	if len(words) != 4 {
-		return fmt.Errorf("a unit is a name, a state, milliseconds and a user, not %q", text)
+	if len(words) != 6 {
+		return fmt.Errorf("a unit is a name, a state, milliseconds, a user, milliseconds and a truth, not %q", text)
 	}
 	after, err := parseMilliseconds(words[2])
-	s.Units = append(s.Units, Unit{Name: words[0], State: words[1], After: after, User: words[3]})
+	if err != nil {
+		return err
+	}
+	lasts, err := parseMilliseconds(words[4])
+	s.Units = append(s.Units, Unit{Name: words[0], State: words[1], After: after, User: words[3], For: lasts, Foreign: words[5] == "true"})
 	return err
 }
 
@@ -79,6 +83,7 @@ func (s *System) fields() []field {
 		textField("inhibited", &s.Inhibited), timeField("hang", &s.Hang),
 		timeField("stall", &s.Stall), intField("exit", &s.Exit), boolField("early", &s.Early),
 		textField("output", &s.Output), boolField("bootfails", &s.BootFails),
+		textField("facts", &s.Facts), boolField("noswitch", &s.NoSwitch), wordsField("snippets", &s.Snippets),
 		textField("ssh", &s.SSH), intField("port", &s.Port), wordsField("missing", &s.Missing),
 		boolField("filldisk", &s.FillDisk), intField("leavefails", &s.LeaveFails),
 	}

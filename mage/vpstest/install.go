@@ -58,14 +58,21 @@ func (s *Server) writeOverrides() error {
 	}
 	// The longest prefix first, so that it wins.
 	sort.Slice(free, func(i, j int) bool { return len(free[i]) > len(free[j]) })
-	var mounts []string
-	for _, path := range s.config.mounts {
-		mounts = append(mounts, s.Path(path)+"\n")
+	if err := os.WriteFile(filepath.Join(s.controlDir(), "free"), []byte(strings.Join(free, "")), 0o644); err != nil {
+		return err
 	}
-	for name, lines := range map[string][]string{"free": free, "mounts": mounts} {
-		if err := os.WriteFile(filepath.Join(s.controlDir(), name), []byte(strings.Join(lines, "")), 0o644); err != nil {
-			return err
-		}
+	return s.Mount(s.config.mounts...)
+}
+
+// Mount makes paths mount points, as far as /proc/self/mountinfo and mountpoint say.
+func (s *Server) Mount(paths ...string) error {
+	var mounts, info strings.Builder
+	for i, path := range paths {
+		fmt.Fprintln(&mounts, s.Path(path))
+		fmt.Fprintf(&info, "%d 1 8:1 / %s rw,relatime - ext4 /dev/vda1 rw\n", 30+i, s.Path(path))
 	}
-	return nil
+	if err := os.WriteFile(filepath.Join(s.controlDir(), "mounts"), []byte(mounts.String()), 0o644); err != nil {
+		return err
+	}
+	return s.WriteFile("proc/self/mountinfo", info.String())
 }

@@ -56,11 +56,26 @@ func (s *Server) writeSystem(name string, system System, tree string) (string, e
 	if tree != "" {
 		files["secrets"] = strings.Join(system.secrets(os.DirFS(tree)), "\n")
 	}
+	for _, u := range system.Units {
+		switch {
+		case u.Foreign:
+		case u.User == "":
+			files["etc/systemd/system/"+u.Name] = "[Service]\n"
+		default:
+			files["etc/systemd/user/"+u.Name] = "[Service]\n"
+		}
+	}
+	if system.Facts != "" {
+		files["etc/vps/facts.json"] = system.Facts
+	}
 	temp := path + ".new"
 	if err := os.MkdirAll(filepath.Join(temp, "bin"), 0o755); err != nil {
 		return "", err
 	}
 	for file, text := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(temp, file)), 0o755); err != nil {
+			return "", err
+		}
 		if err := os.WriteFile(filepath.Join(temp, file), []byte(text), 0o644); err != nil {
 			return "", err
 		}
@@ -79,8 +94,10 @@ func (s *Server) finishSystem(temp, path string, system System) error {
 	if err := os.Symlink(filepath.Dir(s.Path(s.programsPath())), filepath.Join(temp, "sw")); err != nil {
 		return err
 	}
-	if err := s.installScript("switch-to-configuration.sh", filepath.Join(temp, "bin/switch-to-configuration")); err != nil {
-		return err
+	if !system.NoSwitch {
+		if err := s.installScript("switch-to-configuration.sh", filepath.Join(temp, "bin/switch-to-configuration")); err != nil {
+			return err
+		}
 	}
 	if err := os.Rename(temp, path); err != nil && !os.IsExist(err) {
 		return err

@@ -31,6 +31,8 @@ type System struct {
 	Outputs    []string      // the flake's systems; none means vps-x86 and vps-arm
 	Version    string        // of NixOS; empty means one of ours
 	Kernel     int64         // size of the kernel in bytes
+	Facts      string        // its etc/vps/facts.json; empty means that it has none
+	NoSwitch   bool          // it has no bin/switch-to-configuration
 
 	// Switching to it.
 
@@ -41,6 +43,7 @@ type System struct {
 	Early     bool          // a failure comes before anything was changed
 	Output    string        // what it prints
 	BootFails bool          // its boot loader cannot be installed
+	Snippets  []string      // activation snippets that fail
 
 	// Once it runs.
 
@@ -61,6 +64,9 @@ type Unit struct {
 	State string        // "failed" (also when empty), "auto-restart", "activating"
 	After time.Duration // after the switch
 	User  string        // whose service manager; empty means the system's
+
+	For     time.Duration // after which it is well again; 0 means never
+	Foreign bool          // the system does not declare it: it is transient, or somebody's own
 }
 
 // secrets lists the paths at which the system built from tree puts its secrets:

@@ -15,7 +15,7 @@ func fullSystem() System {
 		Outputs: []string{"web", "db"}, Version: "26.05", Kernel: 1 << 30,
 		Inhibited: "dbus", Hang: Forever, Stall: time.Millisecond, Exit: 100, Early: true, Output: "a=b\n",
 		BootFails: true, SSH: SSHDropped, Port: 2222, Missing: []string{"/run/secrets/a"},
-		Units:    []Unit{{Name: "a.service"}, {"b.service", "auto-restart", time.Second, "openclaw"}},
+		Units:    []Unit{{Name: "a.service"}, {"b.service", "auto-restart", time.Second, "openclaw", time.Minute, true}},
 		FillDisk: true, LeaveFails: 2,
 	}
 }
@@ -35,7 +35,7 @@ func TestBadConf(t *testing.T) {
 		"# a\nnothing=\"1\"":  `vpstest.conf:2: unknown setting "nothing"`,
 		`exit="many"`:         "invalid syntax",
 		`unit="web.service"`:  "a unit is",
-		`unit="a failed x y"`: "invalid syntax",
+		`unit="a failed x y 0 false"`: "invalid syntax",
 	} {
 		_, err := parseSystem(text)
 		assert.ErrorContains(t, err, message, text)

@@ -2,7 +2,9 @@ package vpstest
 
 import (
 	"fmt"
+	"path"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -25,11 +27,13 @@ func (s *Server) systemctl(call Call) reply {
 	case "is-system-running":
 		return s.isSystemRunning()
 	case "list-units":
-		return reply{out: s.units.list(user, flags["--state"])}
+		return reply{out: s.units.list(user, flags["--state"], words[1:])}
+	case "show":
+		return reply{out: s.units.show(flags["--property"], words[1:])}
 	case "kill":
 		return s.forUnits(words[1:], func(name string) error { return s.units.kill(name, signalNamed(flags["--signal"])) })
 	case "stop":
-		return s.forUnits(words[1:], s.units.stop)
+		return s.stop(words[1:])
 	case "reboot":
 		s.spawn(func() { _ = s.Restart() })
 		return reply{}
@@ -94,15 +98,15 @@ func (u *units) state(user, name string) string {
 }
 
 func (s *Server) isSystemRunning() reply {
-	if s.units.list("", "failed") != "" {
+	if s.units.list("", "failed", nil) != "" {
 		return reply{out: "degraded\n", code: 1}
 	}
 	return reply{out: "running\n"}
 }
 
-// list prints the units in one of the comma-separated states as
-// "systemctl list-units --plain --no-legend" does.
-func (u *units) list(user, states string) string {
+// list prints the units in one of the comma-separated states that match one of the
+// patterns, if there are any, as "systemctl list-units --plain --no-legend" does.
+func (u *units) list(user, states string, patterns []string) string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	var rows []string
@@ -111,13 +115,71 @@ func (u *units) list(user, states string) string {
 		if active == "auto-restart" {
 			active = "activating"
 		}
-		if key.user != user || !listed(states, unit.state) && !listed(states, active) {
+		if key.user != user || !listed(states, unit.state) && !listed(states, active) || len(patterns) > 0 && !matches(patterns, key.name) {
 			continue
 		}
 		rows = append(rows, fmt.Sprintf("%s loaded %s %s A unit of the test\n", key.name, active, unit.state))
 	}
+	for name := range u.running {
+		if user == "" && listed(states, "active") && (len(patterns) == 0 || matches(patterns, name)) {
+			rows = append(rows, name+" loaded active running A transient unit\n")
+		}
+	}
 	sort.Strings(rows)
 	return strings.Join(rows, "")
+}
+
+func matches(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		ok, err := path.Match(pattern, name)
+		return err == nil && ok
+	})
+}
+
+// show prints a property of units as "systemctl show --value" does.
+func (u *units) show(property string, names []string) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var out strings.Builder
+	for _, name := range names {
+		if property == "NRestarts" {
+			fmt.Fprintln(&out, u.restarts[name])
+		}
+	}
+	return out.String()
+}
+
+// stop stops units in one transaction, as systemd does from 262 on: if one of them is
+// absent, none is stopped. A pattern stands for those that are loaded.
+func (s *Server) stop(names []string) reply {
+	var all []string
+	for _, name := range names {
+		if strings.ContainsAny(name, "*?[") {
+			all = append(all, s.units.matching(name)...)
+			continue
+		}
+		if s.units.state("", name) == "inactive" {
+			return reply{err: fmt.Sprintf("Failed to stop %s: Unit %s not loaded.\n", name, name), code: 5}
+		}
+		all = append(all, name)
+	}
+	return s.forUnits(all, s.units.stop)
+}
+
+// matching lists the transient units that run and match a pattern.
+func (u *units) matching(pattern string) []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var names []string
+	for name := range u.timers {
+		names = append(names, name)
+	}
+	for name := range u.running {
+		names = append(names, name)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !matches([]string{pattern}, name) })
+	slices.Sort(names)
+	return names
 }
 
 func listed(list, word string) bool {

@@ -21,6 +21,8 @@ type units struct {
 	timers  map[string]*time.Timer // by name, "x.timer"
 	states  map[unitKey]unitState
 	later   []*time.Timer // units that get into trouble some time after a switch
+
+	restarts map[string]int // how often the manager has restarted a unit by itself
 }
 
 type unitKey struct{ user, name string }
@@ -32,7 +34,7 @@ type unitState struct {
 
 func newUnits(s *Server) *units {
 	return &units{server: s, running: map[string]*exec.Cmd{}, timers: map[string]*time.Timer{},
-		states: map[unitKey]unitState{}, changed: make(chan struct{})}
+		states: map[unitKey]unitState{}, changed: make(chan struct{}), restarts: map[string]int{}}
 }
 
 // kill sends a signal to every process of a service.
@@ -98,6 +100,13 @@ func (u *units) settle(troubled []Unit) {
 		if state.state == "" {
 			state.state = "failed"
 		}
+		if t.For > 0 {
+			u.later = append(u.later, u.server.after(t.After+t.For, func() {
+				u.mu.Lock()
+				defer u.mu.Unlock()
+				delete(u.states, key)
+			}))
+		}
 		if t.After == 0 {
 			u.states[key] = state
 			continue
@@ -120,6 +129,13 @@ func (s *Server) SetUnit(user, name, state string) {
 		return
 	}
 	s.units.states[unitKey{user, name}] = unitState{state: state}
+}
+
+// SetRestarts makes systemctl show say how often a unit was restarted by itself.
+func (s *Server) SetRestarts(name string, n int) {
+	s.units.mu.Lock()
+	defer s.units.mu.Unlock()
+	s.units.restarts[name] = n
 }
 
 // Journal is what the processes of a unit ("vps-run-ID.service") printed.

@@ -12,7 +12,7 @@ var libScript string
 
 // supervisorParts are the parts of the supervisor, in the order in which a shell
 // reads them: each is about one thing, and the last one calls them.
-var supervisorParts = []string{"run", "stage", "activate", "commit", "recover", "follow"}
+var supervisorParts = []string{"run", "stage", "activate", "commit", "recover", "probe", "follow"}
 
 //go:embed scripts/supervisor/*.sh
 var supervisorFiles embed.FS

@@ -54,8 +54,15 @@ func (s Status) End() bool { return s.Phase == PhaseEnd }
 // Result is how the run ended.
 func (s Status) Result() Result { return Result(s.Fields["result"]) }
 
+// maxStatus is how long a status line may be: the built system's facts take one.
+const maxStatus = 300 << 10
+
+// wholeFields are what a built system says of itself: JSON objects, one in a line of
+// the phase [PhaseBuilt], of which it takes the rest.
+var wholeFields = []string{"facts", "manifest"}
+
 // ParseStatus reads a status line: seconds, phase, KEY=VALUE words, and a message
-// that takes the rest.
+// (or what a built system says of itself) that takes the rest.
 func ParseStatus(line string) (Status, error) {
 	if line == "" {
 		return Status{}, nil
@@ -63,12 +70,23 @@ func ParseStatus(line string) (Status, error) {
 	if line == PhaseGone {
 		return Status{Phase: PhaseGone}, nil
 	}
-	head, message, _ := strings.Cut(line, " message=")
+	head, message := line, ""
+	whole := map[string]string{}
+	if time, rest, _ := strings.Cut(line, " "+PhaseBuilt+" "); !strings.Contains(time, " ") {
+		for _, key := range wholeFields {
+			if value, ok := strings.CutPrefix(rest, key+"="); ok {
+				head, whole[key] = time+" "+PhaseBuilt, value
+			}
+		}
+	}
+	if len(whole) == 0 {
+		head, message, _ = strings.Cut(line, " message=")
+	}
 	words := strings.Fields(head)
-	if len(words) < 2 || len(line) > maxLine {
+	if len(words) < 2 || len(line) > maxStatus || len(whole) == 0 && len(line) > maxLine {
 		return Status{}, errors.New("not a status line")
 	}
-	s := Status{Phase: words[1], Message: message, Fields: map[string]string{}}
+	s := Status{Phase: words[1], Message: message, Fields: whole}
 	var err error
 	if s.Time, err = unix(words[0]); err != nil {
 		return Status{}, errors.New("not a status line")
@@ -96,7 +114,8 @@ func ParseStart(line string) (answered bool, err error) {
 type Evidence struct {
 	Current, Wanted string   // store paths of the running and of the new system
 	Missing         []string // declared secrets that are not there
-	Units           []Unit   // in trouble now and not before the switch
+	Units           []Unit   // of the new system, in trouble now and not before the switch
+	Others          []Unit   // the same, but no part of the new system: not judged
 }
 
 // Add reads one line of [Shell.Probe]; done says that it was the last before
@@ -110,10 +129,14 @@ func (e *Evidence) Add(line string) (done bool, err error) {
 		e.Wanted = value
 	case "missing":
 		e.Missing, err = bounded(e.Missing, value)
-	case "unit":
+	case "unit", "other":
+		into := &e.Units
+		if key == "other" {
+			into = &e.Others
+		}
 		var u Unit
 		if u, err = parseUnit(value); err == nil {
-			e.Units, err = bounded(e.Units, u)
+			*into, err = bounded(*into, u)
 		}
 	case "probed":
 		return true, nil

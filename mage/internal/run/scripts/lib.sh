@@ -187,30 +187,149 @@ kilobytes() {
     free="$free $4"
 }
 
-# troubled lists the units that are failed or restarting: of the system, and of
-# every user whose services run without a login.
-troubled() {
-    systemd || return 0
-    troubled_of system systemctl
-    for linger in "$ROOT"/var/lib/systemd/linger/*; do
-        [ -e "$linger" ] || continue
-        user=${linger##*/}
-        uid=$(id -u "$user" 2>/dev/null) || continue
-        [ -d "$ROOT/run/user/$uid" ] || continue
-        troubled_of "user:$user" setpriv --reuid="$uid" --regid="$(id -g "$user")" --init-groups \
-            env XDG_RUNTIME_DIR="$ROOT/run/user/$uid" systemctl --user
+# full PATH... sets $full to words about the first of the paths whose file system has
+# no room left, or to nothing. For what has failed to be written.
+full() {
+    full=
+    for place; do
+        free "$place"
+        if [ -n "$free" ] && [ "${free# }" -lt 1024 ]; then
+            full="the disk of ${place#"$ROOT"} is full:$free kB are free"
+            return
+        fi
+        lines=$(df -Pi "$existing" 2>/dev/null) || continue
+        # A file system that does not count them says that it has none at all.
+        inodes "${lines#*"$newline"}" || {
+            full="the disk of ${place#"$ROOT"} is full: it has no inodes left"
+            return
+        }
     done
 }
 
-troubled_of() {
-    scope=$1
-    shift
-    units=$("$@" list-units --all --plain --no-legend --no-pager \
-        --state=failed,auto-restart,auto-restart-queued 2>/dev/null)
-    [ -z "$units" ] || printf '%s\n' "$units" |
-        while read -r unit _ _ sub _; do
-            echo "$scope $unit $sub"
-        done
+# inodes LINE says whether a line of df -Pi's has some left.
+inodes() {
+    # shellcheck disable=SC2086 # words are what is wanted
+    set -- $1
+    case ${2-}:${4-} in
+    *[!0-9:]* | :* | *: | 0:*) return 0 ;;
+    esac
+    [ "$4" -ge 8 ]
+}
+
+# mounted PATH says whether something is mounted at a path or below it, and sets
+# $mount to where.
+mounted() {
+    mount=
+    [ ! -L "$1" ] && [ -r "$ROOT/proc/self/mountinfo" ] || return
+    resolve "$1" || resolved=$1
+    while read -r _ _ _ _ mount _; do
+        case $mount/ in
+        "$resolved"/*) return 0 ;;
+        esac
+    done <"$ROOT/proc/self/mountinfo"
+    mount=
+    return 1
+}
+
+# remove PATH... removes files and folders, and fails if one of them stays. What is
+# mounted below a folder is somebody's elsewhere: such a folder stays as it is. The
+# device alone does not tell, because a file system can be mounted below itself.
+remove() {
+    stays=0
+    for path; do
+        shift
+        [ -e "$path" ] || [ -L "$path" ] || continue
+        if mounted "$path"; then
+            echo "$path is not removed: something is mounted at $mount" >&2
+            stays=1
+        else
+            set -- "$@" "$path"
+        fi
+    done
+    [ $# = 0 ] || if [ -r /proc/self/mountinfo ]; then
+        rm -rf --one-file-system "$@"
+    else
+        rm -rf "$@"
+    fi || stays=1
+    return "$stays"
+}
+
+# What a run needs in its PATH; and without systemd, setsid.
+needed='cat chmod chown cmp cp date df find flock head ln mkdir mkfifo mv nix-env nixos-rebuild
+readlink rm rmdir sed sha256sum sleep sort sync tail tar timeout touch wc xargs'
+
+# lacking prints the programs that a run needs and this PATH has not.
+lacking() {
+    more=setsid
+    ! systemd || more='env setpriv systemctl systemd-run'
+    for program in $needed $more; do
+        command -v "$program" >/dev/null || printf '%s\n' "$program"
+    done
+}
+
+# apart runs a program without the descriptors of our locks: one that leaves a
+# daemon behind would hold the server for ever.
+apart() { "$@" 7>&- 8>&- 9>&-; }
+
+# troubled lists the units that are failed or restarting, as SCOPE UNIT STATE: of the
+# system, and of every user whose services run without a login. Where a user's
+# manager does not answer, its own unit is there, as "unanswered".
+troubled() {
+    systemd || return 0
+    scope=system
+    # shellcheck disable=SC2086 # words
+    each_line in_trouble '' "$(apart systemctl list-units $listing 2>/dev/null)"
+    for linger in "$ROOT"/var/lib/systemd/linger/*; do
+        [ -e "$linger" ] || continue
+        account "${linger##*/}" || continue
+        [ -d "$ROOT/run/user/$uid" ] || continue
+        scope=user:${linger##*/}
+        case " ${silent-} " in
+        *" $uid "*) ;;
+        *) ! users_units || continue ;;
+        esac
+        silent="${silent-} $uid"
+        echo "$scope user@$uid.service unanswered"
+    done
+}
+
+listing='--all --plain --no-legend --no-pager --state=failed,auto-restart,auto-restart-queued'
+
+# users_units lists those of the user $uid. That user may trace what runs as him:
+# take over its descriptors, stop it, and let it say anything. So it gets none of
+# ours and a time limit, and we read from a program of our own, which ends in time.
+users_units() {
+    limit=5
+    [ -z "${silent-}" ] || limit=1
+    # shellcheck disable=SC2086 # words
+    units=$({
+        apart timeout -k 1 "$limit" setpriv --reuid="$uid" --regid="$gid" --init-groups \
+            env -i PATH="$PATH" XDG_RUNTIME_DIR="$ROOT/run/user/$uid" ${ROOT:+VPS_ROOT="$ROOT"} \
+            systemctl --user list-units $listing && echo answered
+    } </dev/null 2>/dev/null | apart timeout "$((limit + 2))" head -c 65536)
+    case $newline$units in
+    *"${newline}answered") each_line in_trouble '' "${units%answered}" ;;
+    *) return 1 ;;
+    esac
+}
+
+# in_trouble _ LINE takes what is wanted of a line of list-units, whoever wrote it.
+in_trouble() {
+    unset IFS
+    # shellcheck disable=SC2086 # words are what is wanted
+    set -- $2
+    case ${1-}${4-} in
+    '' | *[!A-Za-z0-9:_.@\\-]*) ;;
+    *) echo "$scope $1 ${4-}" ;;
+    esac
+}
+
+# account NAME sets $uid and $gid to those of a user. A user in no file is asked for.
+account() {
+    [ ! -r "$ROOT/etc/passwd" ] || while IFS=: read -r name _ uid gid _; do
+        [ "$name" != "$1" ] || return 0
+    done <"$ROOT/etc/passwd"
+    uid=$(id -u "$1" 2>/dev/null) && gid=$(id -g "$1" 2>/dev/null)
 }
 
 # alive ID says whether the supervisor of a run still lives. It looks at a lock

@@ -3,8 +3,13 @@
 # --- activating ------------------------------------------------------------------
 
 # activate SYSTEM ACTION [LIMIT] runs a system's own switch with the environment
-# that nixos-rebuild gives it.
-activate() (activation "$@")
+# that nixos-rebuild gives it. What it says is in the log, after $mark.
+activate() {
+    activations=$((${activations-0} + 1))
+    mark="--- switch-to-configuration $2 $$.$activations"
+    echo "$mark"
+    (activation "$@")
+}
 
 # activation is activate in place of the shell, at the end of a subshell of its own.
 activation() {
@@ -12,11 +17,33 @@ activation() {
     export NIXOS_INSTALL_BOOTLOADER=0
     export LOCALE_ARCHIVE="$1/sw/lib/locale/locale-archive"
     [ -e "$LOCALE_ARCHIVE" ] || unset LOCALE_ARCHIVE
+    # What ran before may run again: a check of its own must not lead to a reboot.
+    [ -z "${going_back-}" ] || export NIXOS_NO_CHECK=1
     if [ -n "${3-}" ]; then
         instead timeout -k 5 "$3" "$1/bin/switch-to-configuration" "$2"
     else
         instead "$1/bin/switch-to-configuration" "$2"
     fi
+}
+
+# patiently SYSTEM ACTION is activate with its time limit, for a switch that must come
+# about: while another one holds NixOS's own lock, it waits for as long.
+patiently() {
+    now
+    patience=$((now + switchtimeout))
+    until activate "$1" "$2" "$switchtimeout"; do
+        code=$?
+        now
+        [ "$now" -lt "$patience" ] && refused_by_lock || return "$code"
+        sleep 1
+    done
+}
+
+# words prints what the last activation said.
+words() { sed -n "/^$mark\$/,\$p" "$run/log"; }
+
+refused_by_lock() {
+    case $(words) in *"Could not acquire lock"*) ;; *) return 1 ;; esac
 }
 
 # arm WHICH SECONDS sets a deadline that does not depend on this process: a
@@ -31,26 +58,31 @@ arm() {
             /bin/sh "$run/supervisor.sh" watchdog "$id" "$1"
     else
         setsid /bin/sh "$run/supervisor.sh" sleeper "$id" "$1" "$2" \
-            </dev/null >/dev/null 2>&1 8>&- 9>&- &
+            </dev/null >/dev/null 2>&1 7>&- 8>&- 9>&- &
     fi
 }
 
+# disarm WHICH... stops deadlines, by one pattern: systemctl stops none of several
+# units if one of them is absent. One that elapses in that moment is tried again.
 disarm() {
     if systemd; then
-        for which in "$@"; do
-            set -- "$@" "vps-$which-$id.timer"
-            shift
+        initials=
+        for which; do initials=$initials${which%"${which#?}"}; done
+        for _ in 1 2 3; do
+            ! apart systemctl stop "vps-[$initials]*-$id.timer" || return 0
         done
-        systemctl stop "$@" 2>/dev/null
+        echo "could not stop vps-[$initials]*-$id.timer" >&2
         return 0
     fi
-    for which in "$@"; do
+    for which; do
         if [ -s "$run/sleeper.$which" ]; then
             kill "$(cat "$run/sleeper.$which")" 2>/dev/null
             rm -f "$run/sleeper.$which"
         fi
     done
 }
+
+switching_now='message=another switch is under way on the server: it holds the lock of switch-to-configuration'
 
 # inhibited asks the new system whether it can be switched to while the old one
 # runs. Its answer is in its words: the exit code of a failed check is arbitrary.
@@ -59,41 +91,37 @@ inhibited() {
     printf '%s\n' "$answer"
     case $answer in
     *"re-switch check"*) finish failed reason=reboot "message=the new system cannot replace the running one without a reboot" ;;
+    *"Could not acquire lock"*) finish busy reason=switch "$switching_now" ;;
     esac
 }
 
 switch() {
-    troubled >"$run/troubled"
+    troubled >"$run/troubled" || unwritten "$run"
     # The boot default is kept anyway.
-    [ "$old" = "$boot" ] || ln -sfn "$old" "$ROOT/nix/var/nix/gcroots/vps-$id"
-    : >"$ROOT/run/vps-armed-$id"
-    : >"$run/armed"
-    sync
+    [ "$old" = "$boot" ] || ln -sfn "$old" "$ROOT/nix/var/nix/gcroots/vps-$id" || unwritten "$ROOT/nix/var"
+    { : >"$ROOT/run/vps-armed-$id" && : >"$run/armed"; } || {
+        rm -f "$run/armed"
+        unwritten "$run"
+    }
+    sync || finish failed "message=could not sync the disks"
     [ "$confirm" = 0 ] || arm switch "$switchtimeout" ||
         finish failed "message=could not set the watchdog"
     phase switching "system=$new"
-    echo "$mark"
     activate "$new" test
     code=$?
-    if [ "$confirm" != 0 ]; then
-        arm confirm "$confirm" || roll_back "message=could not set the watchdog"
-    fi
+    [ "$confirm" = 0 ] || arm confirm "$confirm" || roll_back "message=could not set the watchdog"
     # Its deadline, should it still come, looks for this.
     : >"$run/switched"
     judge "$code"
 }
 
-# mark is where the words of a switch begin in the log.
-mark='--- switch-to-configuration test'
-
-# judge CODE: what a switch's exit code means. 4 is left to the comparison of
-# units that the confirmation makes, but it also hides a failed activation, which
-# only the output tells.
+# judge CODE: what a switch's exit code means. 4 is left to the comparison of units
+# later on, but it also hides a failed activation, which only the output tells.
 judge() {
     [ "$1" = 0 ] || judge_words "$1"
     case $1 in
     0) ;;
-    4) phase switched code=4 "message=some units failed to start" ;;
+    2 | 4) phase switched "code=$1" "message=${tolerated:-some units failed to start}" ;;
     100) untouched code=100 reason=reboot ;;
     *) roll_back "code=$1" "message=switch-to-configuration failed with $1" ;;
     esac
@@ -102,10 +130,71 @@ judge() {
 }
 
 judge_words() {
-    case $(sed -n "/^$mark\$/,\$p" "$run/log") in
-    *"re-switch checks failed"* | *"Could not acquire lock"*) untouched "code=$1" ;;
-    *"Failed to run activate script"*) roll_back "code=$1" "message=the activation script of the new system failed" ;;
+    tolerated=
+    case $(words) in
+    *"re-switch checks failed"*) untouched "code=$1" ;;
+    *"Could not acquire lock"*)
+        running "$old" && decide rollback && finish busy reason=switch "$switching_now"
+        ;;
+    *"Failed to run activate script"*)
+        failing=$(snippets)
+        failed="the activation script of the new system failed${failing:+ ($failing)}"
+        as_before "$1" || roll_back "code=$1" "message=$failed"
+        tolerated="an activation snippet failed, as it does in the old system: $failing"
+        ;;
+    *) [ "$1" != 2 ] || roll_back code=2 "message=switch-to-configuration failed with 2" ;;
     esac
+}
+
+# snippets prints the activation snippets that failed in the last activation, as
+# words, or "?" where the script names none.
+snippets() {
+    found=$(sed -n "/^$mark\$/,\$s/^Activation script snippet '\([A-Za-z0-9_.-]*\)' failed.*/\1/p" "$run/log")
+    # shellcheck disable=SC2086 # words
+    echo ${found:-?}
+}
+
+# as_before CODE says whether every snippet that fails fails in the old system, too: then the
+# new one is no worse. Unless that is known of an earlier run, the old system is
+# asked, by activating it once more; if it is no better, the new one comes back.
+as_before() {
+    field "$STATE/snippets" system
+    if [ "$field" != "$old" ]; then
+        phase switching "system=$old" "message=$failed: asking whether that of the old system does"
+        going_back=1
+        patiently "$old" test
+        code=$?
+        going_back=
+        running "$old" || return
+        keep_snippets "$old"
+        ! worse_than_before || {
+            [ "$code" != 0 ] && [ "$code" != 4 ] && [ "$code" != 2 ] || returned=1
+            return 1
+        }
+        phase switching "system=$new" "message=it does"
+        activate "$new" test
+        running "$new" || return
+        failing=
+        case $(words) in *"Failed to run activate script"*) failing=$(snippets) ;; esac
+    fi
+    ! worse_than_before
+}
+
+# keep_snippets SYSTEM keeps what failed in the activation of a system just now.
+keep_snippets() {
+    before=
+    case $(words) in *"Failed to run activate script"*) before=$(snippets) ;; esac
+    printf 'system=%s\nsnippets=%s\n' "$1" "$before" >"$STATE/snippets.new" &&
+        mv "$STATE/snippets.new" "$STATE/snippets"
+}
+
+# worse_than_before says whether something in $failing did not fail in the old system.
+worse_than_before() {
+    field "$STATE/snippets" snippets
+    for snippet in $failing; do
+        case " $field " in *" $snippet "*) ;; *) return 0 ;; esac
+    done
+    return 1
 }
 
 # untouched ends the run when the switch refused before it changed anything.
@@ -156,45 +245,4 @@ decide() {
     }
     ln "$run/decision.$$" "$run/decision" 2>/dev/null
     read -r decided <"$run/decision" && [ "$decided" = "$1" ]
-}
-
-# --- rolling back ------------------------------------------------------------------
-
-roll_back() {
-    if ! decide rollback; then
-        # The other one commits; its end is the run's end.
-        exit 0
-    fi
-    rm -f "$run/reserve"
-    printf '%s' "$*" >"$run/reason"
-    [ "$confirm" = 0 ] || arm undo "$switchtimeout"
-    : >"$run/undoing"
-    disarm switch confirm
-    restore "$@"
-}
-
-# restore makes the exact previous system the running one and ends the run. The
-# boot default was never touched, so when even that fails a reboot is the way
-# back: better than a server that nobody can reach.
-restore() {
-    phase rolling-back "system=$old" "$@"
-    for attempt in 1 2 3; do
-        activate "$old" test "$switchtimeout"
-        code=$?
-        if running "$old"; then
-            case $code in
-            0 | 4) finish rolledback "$@" ;;
-            esac
-        fi
-        phase rolling-back "attempt=$attempt" "code=$code" "message=the old system did not come back"
-        sleep 1
-    done
-    ! running "$old" || finish rolledback "degraded=1" "$@"
-    phase rebooting
-    now
-    echo "$now end result=rebooted log=$(($(wc -c <"$run/log"))) $*" >"$run/ended"
-    cat "$run/ended" >>"$run/status"
-    sync
-    systemctl reboot
-    exit 0
 }

@@ -9,10 +9,18 @@ commit() {
     phase committing
     # Nobody has exchanged it yet, so place need not look whether it is there.
     [ "$base" = "$want" ] || unplaced=$want
-    if keep_tree && intact && write_intent && advance; then
+    if unmounted && keep_tree && intact && write_intent && advance; then
         finish_committed
     fi
     undo_commit reason=commit "message=the commit failed: $(tail -n 1 "$run/log")"
+}
+
+# unmounted looks again: a mount that was made meanwhile would go with the old tree.
+unmounted() {
+    [ "$want" != none ] || return 0
+    mounted "$NIXOS" || return 0
+    echo "something is mounted at ${mount#"$ROOT"}" >&2
+    return 1
 }
 
 # undo_commit goes back to the old tree, boot default and running system.
@@ -28,6 +36,7 @@ finish_committed() {
         generation
         made=$generation
     }
+    [ -z "${tolerated-}" ] || keep_snippets "$new"
     kept
     finish committed "generation=$made" "system=$new" "$kept"
 }
@@ -36,7 +45,7 @@ finish_committed() {
 keep_tree() {
     [ "$want" = none ] || [ -d "$STATE/trees/$want" ] || {
         { [ -d "$STATE/trees" ] || mkdir "$STATE/trees"; } &&
-            { [ ! -e "$STATE/trees/.new" ] || rm -rf "$STATE/trees/.new"; } &&
+            { [ ! -e "$STATE/trees/.new" ] || remove "$STATE/trees/.new"; } &&
             cp -a "$staged" "$STATE/trees/.new"
     }
 }
@@ -69,7 +78,7 @@ keep_supervisor() {
 advance() {
     name_tree &&
         set_profile &&
-        activate "$new" boot "$switchtimeout" &&
+        patiently "$new" boot &&
         place "$want" &&
         write_record &&
         sync
@@ -94,7 +103,8 @@ retreat() {
         apart nix-env -p "$PROFILE" --switch-generation "$bootgeneration" || return
         [ "$kind" = rollback ] || apart nix-env -p "$PROFILE" --delete-generations "$undone"
     fi
-    activate "$boot" boot "$switchtimeout" || return
+    going_back=1
+    patiently "$boot" boot || return
     replace && sync && rm -f "$STATE/intent" && sync
 }
 
@@ -124,48 +134,85 @@ write_record() {
     mv "$STATE/record.new" "$STATE/record"
 }
 
-# Generations that the server made by itself since the last commit (its nightly
-# upgrade) were built from the tree of that commit.
-backfill() {
-    [ -f "$STATE/record" ] || return 0
-    [ -d "$STATE/generations" ] || mkdir "$STATE/generations"
-    field "$STATE/record" generation
-    for link in "$PROFILE"-*-link; do
-        number=${link%-link}
-        number=${number##*-}
-        [ -s "$STATE/generations/$number" ] || [ "$number" = "$made" ] ||
-            [ "$number" -le "$field" ] ||
-            copy "$STATE/record" "$STATE/generations/$number"
-    done
-}
+# --- exchanging the trees --------------------------------------------------------
 
-# keep_foreign keeps what was in /etc/nixos aside, if it is not a tree of ours: it was
-# none from the start, or somebody has edited it since.
-keep_foreign() {
-    [ -d "$staged" ] || return 0
-    field "$STATE/record" digest
-    if [ "$base" = "$field" ] || [ -d "$STATE/trees/$base" ]; then
-        ! unedited || return 0
-        digest "$staged" # a changed mode or owner is no edit
-        [ "$digest" != "$base" ] || return 0
+# replace takes the exchange of the trees back, if there was one. What it brings back
+# need not be what the run has seen: somebody may have edited it meanwhile.
+replace() {
+    [ "$want" != none ] || return 0
+    if [ -d "$staged.old" ]; then
+        replace_half
+        return
     fi
-    [ -n "$(find "$staged" -mindepth 1 | head -n 1)" ] || return 0
-    if rm -rf "$STATE/kept/.new" && mkdir -p "$STATE/kept" && cp -a "$staged" "$STATE/kept/.new" &&
-        rm -rf "$STATE/kept/$id" && mv "$STATE/kept/.new" "$STATE/kept/$id"; then
+    digest "$staged"
+    if [ "$digest" = "$want" ] && [ -d "$NIXOS" ]; then
         return 0
     fi
-    rm -rf "$STATE/kept/.new" # else a full disk stays full
+    digest "$NIXOS"
+    if [ "$digest" = "$want" ] && [ -d "$staged" ]; then
+        swap "$staged"
+        return
+    fi
+    place "$base"
+}
+
+# replace_half takes back an exchange by renames, or the taking back of one, that a
+# crash stopped between them. NixOS makes an /etc/nixos at its start where none is.
+replace_half() {
+    digest "$staged.old"
+    if [ "$digest" = "$want" ]; then
+        if [ -d "$staged" ]; then
+            { [ ! -e "$NIXOS" ] || rmdir "$NIXOS"; } && mv "$staged" "$NIXOS" || return
+        fi
+        mv "$staged.old" "$staged"
+        return
+    fi
+    remove "$staged" &&
+        { [ ! -e "$NIXOS" ] || mv "$NIXOS" "$staged"; } &&
+        mv "$staged.old" "$NIXOS"
+}
+
+# place DIGEST makes the tree with that digest /etc/nixos, wherever a commit
+# that stopped in the middle has left it.
+place() {
+    [ "$1" != none ] || return 0
+    if [ "$1" = "${unplaced-}" ]; then
+        unplaced=
+        swap "$staged" || return
+    else
+        digest "$NIXOS"
+        [ "$digest" = "$1" ] || bring "$1" || return
+    fi
+    # A crash between the renames of swap left what was replaced under another
+    # name, where nobody would keep or remove it.
+    [ ! -d "$staged.old" ] || [ -e "$staged" ] || mv "$staged.old" "$staged"
+}
+
+bring() {
+    for found in "$staged" "$staged.old"; do
+        digest "$found"
+        [ "$digest" = "$1" ] || continue
+        [ -d "$found" ] || {
+            mv "$NIXOS" "$found"
+            return
+        }
+        swap "$found"
+        return
+    done
+    echo "the tree $1 is neither in $NIXOS nor in $staged" >&2
     return 1
 }
 
-# unedited says whether nobody has changed what was exchanged since its digest was
-# taken. The exchange itself changes the folder's own ctime.
-unedited() {
-    edited=$(find "$staged" -newer "$staged.seen" -o -path "$staged/*" -cnewer "$staged.seen") && [ -z "$edited" ]
-}
-
-# kept sets $kept to where they are, or to nothing.
-kept() {
-    kept=
-    [ ! -d "$STATE/kept/$id" ] || kept=kept=/var/lib/vps/kept/$id
+# swap DIR exchanges it with /etc/nixos: in one step where mv can, else in
+# renames that place can tell apart afterwards. Never by copying.
+swap() {
+    if [ ! -e "$NIXOS" ]; then
+        mv "$1" "$NIXOS"
+    elif mv --exchange -T "$1" "$NIXOS" 2>/dev/null; then
+        return 0
+    elif [ "$1" = "$staged" ]; then
+        mv "$NIXOS" "$staged.old" && mv "$staged" "$NIXOS" && mv "$staged.old" "$staged"
+    else
+        mv "$NIXOS" "$staged" && mv "$staged.old" "$NIXOS"
+    fi
 }

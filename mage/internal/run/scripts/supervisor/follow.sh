@@ -84,55 +84,6 @@ await_supervisor() {
     done
 }
 
-# probe prints what a new login sees of the new system, watches its units for
-# some seconds, and passes the laptop's verdict on.
-probe() {
-    resolve "$ROOT/run/current-system"
-    printf 'current=%s\nwanted=%s\n' "$resolved" "$new"
-    while IFS= read -r path; do
-        [ -z "$path" ] || [ -e "$ROOT$path" ] || printf 'missing=%s\n' "$path"
-    done <"$run/secrets"
-    waited=0
-    while :; do
-        worse && break
-        [ "$waited" -lt "$1" ] || break
-        waited=$((waited + 1))
-        sleep 1
-    done
-    echo probed=1
-    IFS= read -r verdict || exit 0
-    case $verdict in
-    confirm)
-        : >"$run/confirmed"
-        ring
-        echo confirmed=1
-        ;;
-    reject*)
-        printf '%s\n' "${verdict#reject }" >"$run/rejected.new"
-        mv "$run/rejected.new" "$run/rejected"
-        ring
-        echo rejected=1
-        ;;
-    esac
-}
-
-# worse prints the units that are in trouble now and were not before the switch.
-worse() {
-    found=1
-    troubled >"$run/troubled.now"
-    while read -r scope unit sub; do
-        before=
-        while read -r scope_ unit_ _; do
-            [ "$scope $unit" = "$scope_ $unit_" ] && before=1
-        done <"$run/troubled"
-        [ -n "$before" ] || {
-            printf 'unit=%s %s %s\n' "$scope" "$unit" "$sub"
-            found=0
-        }
-    done <"$run/troubled.now"
-    return $found
-}
-
 # A login's PATH is whatever its shell made of it; a unit of ours has its own.
 case ${1-} in
 follow | probe | cancel) PATH=$ROOT/run/current-system/sw/bin:$PATH ;;
@@ -162,7 +113,8 @@ follow)
     ;;
 probe)
     load "$2"
-    probe "$3"
+    shift 2
+    probe "$@"
     ;;
 cancel)
     load "$2"

@@ -68,8 +68,27 @@ load() {
 # whoever reads both can tell what came before what.
 phase() {
     now
-    printf -- '--- %s %s\n' "$now" "$*"
-    printf '%s %s\n' "$now" "$*" >>"$run/status"
+    { printf -- '--- %s %s\n' "$now" "$*" && printf '%s %s\n' "$now" "$*" >>"$run/status"; } ||
+        [ -e "$run/armed" ] || unwritten "$run"
+}
+
+# unwritten PATH ends a run that could not write: it must not switch, because what it
+# would be undone by may be missing. A full disk is named.
+unwritten() {
+    full "$1" "$run"
+    rm -f "$run/reserve"
+    echo >>"$run/status" # half a line may stand there
+    [ -z "$full" ] || finish failed reason=full "message=$full"
+    finish failed "message=could not write to ${1#"$ROOT"}"
+}
+
+# broken_off WHAT ends a run at something that failed, for the reason that the log
+# ends with, unless the disk is full.
+broken_off() {
+    why=$(tail -n 1 "$run/log")
+    full "$run" "$ROOT/etc"
+    [ -z "$full" ] || finish failed reason=full "message=$1: $full"
+    finish failed "message=$1: $why"
 }
 
 # finish RESULT [KEY=VALUE...] [message=TEXT] ends the run. The lock is let go
@@ -84,7 +103,7 @@ finish() {
         *) spent=$bell ;;             # the staged folder may hold the only copy of a tree
         esac
     fi
-    rm -rf "$run/reserve" "$bell" "$spent" "$spent.stamp" "$spent.seen" "$intent" "$run/tree" "$run/result" "$ROOT/nix/var/nix/gcroots/vps-$id"
+    remove "$run/reserve" "$bell" "$spent" "$spent.stamp" "$spent.seen" "$intent" "$run/tree" "$run/result" "$ROOT/nix/var/nix/gcroots/vps-$id"
     now
     line="$now end result=$1 log=$(($(wc -c <"$run/log")))"
     shift
@@ -102,10 +121,6 @@ lock() {
     exec 9>>"$STATE/lock"
     flock -w "$1" 9
 }
-
-# apart runs a program without the descriptors of our locks: one that leaves a
-# daemon behind would hold the server for ever.
-apart() { "$@" 7>&- 8>&- 9>&-; }
 
 # instead is apart in place of the shell, at the end of a subshell of its own.
 instead() { exec "$@" 7>&- 8>&- 9>&-; }
@@ -155,22 +170,26 @@ perform() {
     exec 8>"$run/alive"
     flock 8
     # Only now: who finds this, and alive unlocked, takes us for dead.
-    echo $$ >"$run/pid"
+    echo $$ >"$run/pid" || unwritten "$run"
     cd "$run" || exit 1
     [ ! -e "$run/forgotten" ] || finish failed "message=the run began too late"
+    lacks=$(lacking)
+    # shellcheck disable=SC2086 # words
+    [ -z "$lacks" ] || finish failed reason=lacking "message=the PATH of the server's system lacks what a run needs:" $lacks
     lock 0.2 || busy
-    : >"$run/held"
-    announce
-    upgrading && finish busy "message=$service.service is running"
+    { : >"$run/held" && announce; } || unwritten "$STATE"
+    ! upgrading || finish busy reason=upgrade "message=$service is running"
+    ! closing || finish busy reason=shutdown "message=a $field of the server is scheduled: shutdown -c on the server cancels it"
     settle_others "$id" ||
         finish failed reason=stuck "message=an interrupted run could not be finished or undone: see /var/lib/vps/runs"
-    printf '%262144s' '' >"$run/reserve" || finish failed "message=the disk is full"
+    printf '%262144s' '' >"$run/reserve" || unwritten "$run"
     remember_old
     tidy
     stage
     build
+    [ "$action" != build ] || finish built "system=$new"
+    switchable
     case $action in
-    build) finish built "system=$new" ;;
     dry)
         activate "$new" dry-activate || finish failed "message=dry-activate failed"
         finish dry "system=$new"
@@ -191,17 +210,27 @@ perform() {
     commit
 }
 
+# upgrading says whether the server's own upgrade, or a nixos-rebuild, is at work.
 upgrading() {
-    systemd || return 1
-    answers=$(systemctl is-active nixos-upgrade.service nixos-rebuild-switch-to-configuration.service 2>/dev/null)
-    service=nixos-upgrade
-    for state in $answers; do
-        case $state in
-        active | activating | reloading) return 0 ;;
-        esac
-        service=nixos-rebuild-switch-to-configuration
-    done
-    return 1
+    systemd || return
+    working=$(apart systemctl list-units --all --plain --no-legend --no-pager \
+        --state=active,activating,reloading,deactivating \
+        nixos-upgrade.service nixos-rebuild-switch-to-configuration.service 2>/dev/null) || return
+    service=${working%% *}
+    case $service in
+    nixos-upgrade.service | nixos-rebuild-switch-to-configuration.service) ;;
+    *) return 1 ;;
+    esac
+}
+
+# closing says whether systemd has been told to turn the server off or to restart it,
+# as a nightly upgrade does a minute before. It sets $field to which.
+closing() {
+    field "$ROOT/run/systemd/shutdown/scheduled" MODE
+    case $field in
+    '') return 1 ;;
+    *[!a-z-]*) field=shutdown ;;
+    esac
 }
 
 remember_old() {
@@ -210,5 +239,6 @@ remember_old() {
         finish failed "message=no system runs, or none is the boot default"
     generation
     bootgeneration=$generation
-    printf 'system=%s\nboot=%s\ngeneration=%s\n' "$old" "$boot" "$bootgeneration" >"$run/request.old"
+    printf 'system=%s\nboot=%s\ngeneration=%s\n' "$old" "$boot" "$bootgeneration" >"$run/request.old" ||
+        unwritten "$run"
 }

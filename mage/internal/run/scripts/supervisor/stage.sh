@@ -5,11 +5,14 @@
 stage() {
     phase staging
     for left in "$ROOT"/etc/.nixos-vps-*; do
-        [ ! -e "$left" ] || rm -rf "$left"
+        remove "$left" || broken_off "could not remove ${left#"$ROOT"}"
     done
     [ "$want" != none ] || return 0
-    : >"$staged.seen"
-    manifest "$NIXOS" >"$run/manifest.old" || finish failed "message=could not list /etc/nixos: $(tail -n 1 "$run/log")"
+    # What is mounted there would go with the folder that an exchange takes away.
+    ! mounted "$NIXOS" ||
+        finish failed reason=mount "message=something is mounted at ${mount#"$ROOT"}: /etc/nixos is exchanged as a whole"
+    : >"$staged.seen" || unwritten "$ROOT/etc"
+    manifest "$NIXOS" >"$run/manifest.old" || broken_off "could not list /etc/nixos"
     hash_of "$run/manifest.old"
     [ "$hash" = "$base" ] ||
         finish stale "message=/etc/nixos changed while the run was being prepared"
@@ -17,9 +20,9 @@ stage() {
         cp -a "$STATE/trees/$want" "$staged"
     else
         stage_update
-    fi || finish failed "message=could not stage the tree: $(tail -n 1 "$run/log")"
-    : >"$staged.stamp"
-    manifest "$staged" >"$run/manifest.new"
+    fi || broken_off "could not stage the tree"
+    : >"$staged.stamp" || unwritten "$ROOT/etc"
+    manifest "$staged" >"$run/manifest.new" || broken_off "could not list the staged tree"
     hash_of "$run/manifest.new"
     [ "$hash" = "$want" ] ||
         finish failed "message=the staged tree is not the one that was sent"
@@ -63,89 +66,6 @@ tidy_up() {
         -o -type f ! -perm -100 ! -perm 0644 -exec chmod 0644 {} + \)
 }
 
-# --- exchanging the trees --------------------------------------------------------
-
-# replace takes the exchange of the trees back, if there was one. What it brings back
-# need not be what the run has seen: somebody may have edited it meanwhile.
-replace() {
-    [ "$want" != none ] || return 0
-    if [ -d "$staged.old" ]; then
-        replace_half
-        return
-    fi
-    digest "$staged"
-    if [ "$digest" = "$want" ] && [ -d "$NIXOS" ]; then
-        return 0
-    fi
-    digest "$NIXOS"
-    if [ "$digest" = "$want" ] && [ -d "$staged" ]; then
-        swap "$staged"
-        return
-    fi
-    place "$base"
-}
-
-# replace_half takes back an exchange by renames, or the taking back of one, that a
-# crash stopped between them. NixOS makes an /etc/nixos at its start where none is.
-replace_half() {
-    digest "$staged.old"
-    if [ "$digest" = "$want" ]; then
-        if [ -d "$staged" ]; then
-            { [ ! -e "$NIXOS" ] || rmdir "$NIXOS"; } && mv "$staged" "$NIXOS" || return
-        fi
-        mv "$staged.old" "$staged"
-        return
-    fi
-    rm -rf "$staged" &&
-        { [ ! -e "$NIXOS" ] || mv "$NIXOS" "$staged"; } &&
-        mv "$staged.old" "$NIXOS"
-}
-
-# place DIGEST makes the tree with that digest /etc/nixos, wherever a commit
-# that stopped in the middle has left it.
-place() {
-    [ "$1" != none ] || return 0
-    if [ "$1" = "${unplaced-}" ]; then
-        unplaced=
-        swap "$staged" || return
-    else
-        digest "$NIXOS"
-        [ "$digest" = "$1" ] || bring "$1" || return
-    fi
-    # A crash between the renames of swap left what was replaced under another
-    # name, where nobody would keep or remove it.
-    [ ! -d "$staged.old" ] || [ -e "$staged" ] || mv "$staged.old" "$staged"
-}
-
-bring() {
-    for found in "$staged" "$staged.old"; do
-        digest "$found"
-        [ "$digest" = "$1" ] || continue
-        [ -d "$found" ] || {
-            mv "$NIXOS" "$found"
-            return
-        }
-        swap "$found"
-        return
-    done
-    echo "the tree $1 is neither in $NIXOS nor in $staged" >&2
-    return 1
-}
-
-# swap DIR exchanges it with /etc/nixos: in one step where mv can, else in
-# renames that place can tell apart afterwards. Never by copying.
-swap() {
-    if [ ! -e "$NIXOS" ]; then
-        mv "$1" "$NIXOS"
-    elif mv --exchange -T "$1" "$NIXOS" 2>/dev/null; then
-        return 0
-    elif [ "$1" = "$staged" ]; then
-        mv "$NIXOS" "$staged.old" && mv "$staged" "$NIXOS" && mv "$staged.old" "$staged"
-    else
-        mv "$NIXOS" "$staged" && mv "$staged.old" "$NIXOS"
-    fi
-}
-
 # --- building ------------------------------------------------------------------
 
 build() {
@@ -155,9 +75,8 @@ build() {
         number=$field
         resolve "$PROFILE-$number-link"
         new=$resolved
-        [ -x "$new/bin/switch-to-configuration" ] ||
-            finish failed "message=generation $number is not there any more"
-        ln -sfn "$new" "$run/result"
+        [ -n "$new" ] || finish failed "message=generation $number does not exist any more"
+        ln -sfn "$new" "$run/result" || unwritten "$run"
     else
         # An explicit path: a bare one breaks where /etc is a git repository.
         (
@@ -168,27 +87,128 @@ build() {
 sync-before-registering = true'
             field "$run/request" output
             instead nixos-rebuild build --flake "path:$staged#$field"
-        ) ||
+        ) || {
+            full "$ROOT/nix/store" "$run"
+            [ -z "$full" ] || finish failed stage=build reason=full "message=the build failed: $full"
             finish failed "stage=build" "message=the build failed"
+        }
         intact || finish failed "reason=written" "message=the build wrote into the tree that it was given, as Nix does where flake.lock lacks an input"
         resolve "$run/result" || finish failed "stage=build" "message=the build left no result"
         new=$resolved
     fi
-    printf 'system=%s\n' "$new" >"$run/request.new"
+    printf 'system=%s\n' "$new" >"$run/request.new" || unwritten "$run"
     phase built "system=$new"
+    tell_facts
+}
+
+# switchable refuses a system that has no switch.
+switchable() {
+    [ -x "$new/bin/switch-to-configuration" ] ||
+        finish failed reason=unswitchable "message=the new system has no bin/switch-to-configuration, as with system.switch.enable = false"
 }
 
 # Kernels live on a small /boot: a boot loader that finds it full half-way is
-# worse than a refusal now.
+# worse than a refusal now. What is unknown is no refusal.
 boot_space() {
     need=1024
     for part in kernel initrd; do
-        [ -e "$new/$part" ] || continue
-        [ "$(readlink -f "$new/$part")" = "$(readlink -f "$boot/$part")" ] && continue
-        need=$((need + $(wc -c <"$new/$part") / 1024))
+        # shellcheck disable=SC3013 # every shell of a NixOS has -ef
+        [ ! -e "$new/$part" ] || [ "$new/$part" -ef "$boot/$part" ] || on_boot "$part" ||
+            need=$((need + $(wc -c <"$new/$part") / 1024))
     done
     free "$ROOT/boot"
-    available=${free# }
-    [ "${available:-0}" -ge "$need" ] ||
-        finish failed "message=/boot has $available kB free and the new system needs $need kB"
+    [ -z "$free" ] || [ "${free# }" -ge "$need" ] ||
+        finish failed reason=boot "message=/boot has$free kB free and the new system needs $need kB"
+}
+
+# on_boot PART says whether the new system's kernel or initrd lies on /boot already,
+# where GRUB, systemd-boot and extlinux put it under its store path's name. Another
+# boot loader has those of every generation.
+on_boot() {
+    file=$(readlink -f "$new/$1") || return
+    name=${file#"$ROOT/nix/store/"}
+    while :; do
+        case $name in
+        */*) name=${name%%/*}-${name#*/} ;;
+        *) break ;;
+        esac
+    done
+    known=
+    for dir in kernels nixos EFI/nixos; do
+        [ -d "$ROOT/boot/$dir" ] || continue
+        known=1
+        [ ! -s "$ROOT/boot/$dir/$name" ] && [ ! -s "$ROOT/boot/$dir/$name.efi" ] || return 0
+    done
+    [ -z "$known" ] || return 1
+    for link in "$PROFILE"-*-link; do
+        # shellcheck disable=SC3013
+        [ ! "$link/$1" -ef "$file" ] || return 0
+    done
+    return 1
+}
+
+# --- telling what was built --------------------------------------------------------
+
+# tell_facts passes on what the new system says of itself, for the laptop to judge.
+# Without a usable facts.json it is asked by what it is made of: sshd by its own
+# configuration, sops-nix by its manifests. What cannot be known is not told.
+tell_facts() {
+    one_line "$new/etc/vps/facts.json"
+    if [ -n "$one_line" ]; then
+        told "facts=$one_line"
+        return
+    fi
+    ssh_ports
+    [ -z "$ports" ] || told "ports=$ports"
+    for file in "$new/activate" "$new"/etc/systemd/system/sops-install-secrets*.service; do
+        [ ! -f "$file" ] || sed -n 's|.*[ ="]\(/[^ "]*-manifest[a-z-]*\.json\).*|\1|p' "$file"
+    done >"$run/manifests" || unwritten "$run"
+    while IFS= read -r file; do
+        case $file in "$ROOT"/nix/store/*) one_line "$file" ;; *) continue ;; esac
+        [ -z "$one_line" ] || told "manifest=$one_line"
+    done <"$run/manifests"
+}
+
+# told KEY=VALUE adds to the phase: its value takes the rest of the line.
+told() {
+    now
+    printf '%s built %s\n' "$now" "$1" >>"$run/status" || unwritten "$run"
+}
+
+# one_line FILE sets $one_line to a JSON object of one line and a bounded size, or to
+# nothing. Whoever wrote the configuration wrote the file.
+one_line() {
+    one_line=
+    [ -f "$1" ] || return 0
+    one_line=$(head -c 262145 "$1" 2>/dev/null)
+    case $one_line in
+    *[[:cntrl:]]*) one_line= ;;
+    '{'*'}') [ "${#one_line}" -le 262144 ] || one_line= ;;
+    *) one_line= ;;
+    esac
+}
+
+# ssh_ports sets $ports to those that the new system's sshd listens on, with commas
+# between, or to nothing. Only newer ones have -G, which needs no host keys.
+ssh_ports() {
+    ports=
+    config=$new/etc/ssh/sshd_config
+    [ -f "$config" ] && [ -x "$new/sw/bin/sshd" ] || return 0
+    for how in -G -T; do
+        answer=$(apart timeout 10 "$new/sw/bin/sshd" "$how" -f "$config" 2>/dev/null) || continue
+        each_line listening '' "$answer"
+        return
+    done
+}
+
+# listening _ LINE takes the port of one of sshd's lines "listenaddress ADDRESS:PORT".
+listening() {
+    case $2 in
+    listenaddress\ *:*) port=${2##*:} ;;
+    *) return 0 ;;
+    esac
+    case $port:,$ports, in
+    *[!0-9]*:,* | :,* | *",$port,"*) ;;
+    *) ports=$ports${ports:+,}$port ;;
+    esac
 }
