@@ -141,6 +141,18 @@ copy() {
     done <"$1" >"$2"
 }
 
+# lacking SYSTEM prints the programs that a run needs and that a system does not have.
+lacking() {
+    for program in cmp cp find flock head ln mkfifo mv nix-env nixos-rebuild sed sha256sum sort sync \
+        systemctl systemd-run tail tar timeout xargs; do
+        [ ! -x "$1/sw/bin/$program" ] || continue
+        case $program in
+        system*) systemd || continue ;; # without it, nothing is asked of it
+        esac
+        printf 'lacks=%s\n' "$program"
+    done
+}
+
 # lastline FILE sets $lastline to its last line, whole or not.
 lastline() {
     lastline=
@@ -252,19 +264,6 @@ remove() {
         rm -rf "$@"
     fi || stays=1
     return "$stays"
-}
-
-# What a run needs in its PATH; and without systemd, setsid.
-needed='cat chmod chown cmp cp date df find flock head ln mkdir mkfifo mv nix-env nixos-rebuild
-readlink rm rmdir sed sha256sum sleep sort sync tail tar timeout touch wc xargs'
-
-# lacking prints the programs that a run needs and this PATH has not.
-lacking() {
-    more=setsid
-    ! systemd || more='env setpriv systemctl systemd-run'
-    for program in $needed $more; do
-        command -v "$program" >/dev/null || printf '%s\n' "$program"
-    done
 }
 
 # apart runs a program without the descriptors of our locks: one that leaves a

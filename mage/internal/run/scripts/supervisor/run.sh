@@ -173,9 +173,10 @@ perform() {
     echo $$ >"$run/pid" || unwritten "$run"
     cd "$run" || exit 1
     [ ! -e "$run/forgotten" ] || finish failed "message=the run began too late"
-    lacks=$(lacking)
+    resolve "$ROOT/run/current-system"
+    lacks=$(lacking "$resolved")
     # shellcheck disable=SC2086 # words
-    [ -z "$lacks" ] || finish failed reason=lacking "message=the PATH of the server's system lacks what a run needs:" $lacks
+    [ -z "$lacks" ] || finish failed reason=lacking "message=the server's system lacks what a run needs:" $lacks
     lock 0.2 || busy
     { : >"$run/held" && announce; } || unwritten "$STATE"
     ! upgrading || finish busy reason=upgrade "message=$service is running"
