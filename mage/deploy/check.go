@@ -14,7 +14,6 @@ import (
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/internal/tree"
-	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/secrets"
 )
 
@@ -45,7 +44,7 @@ func withoutConfig(dir string, ui *term.UI) *Project {
 		dir = abs
 	}
 	p := &Project{Dir: dir, Config: config.Default(), UI: ui, Who: "unknown", From: "unknown"}
-	p.Dialer = &remote.Dialer{Prompter: prompter{ui}}
+	p.Dialer = newDialer(ui)
 	return p
 }
 

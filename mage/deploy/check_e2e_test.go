@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -57,7 +58,7 @@ func TestE2ECheckWithRealNix(t *testing.T) {
 	f.needNix()
 	f.standIns()
 	f.Config.Hosts = []config.HostEntry{{Name: "web", System: "x86"}}
-	f.hosts["web"] = config.Host{Name: "web", Address: "localhost", Port: 22, User: "root"}
+	f.hosts["web"] = config.Host{Target: remote.Target{Name: "web", Address: "localhost", Port: 22, User: "root"}}
 	f.order = []string{"web"}
 	_, err := f.Lock(t.Context(), "")
 	require.NoError(t, err, "%s", f.story)

@@ -214,7 +214,7 @@ func (c *checker) logins(ctx context.Context) (l findings) {
 		}
 		targets = nil
 		for _, h := range hosts {
-			targets = append(targets, h.Target())
+			targets = append(targets, h.Target)
 		}
 	}
 	var usable []string

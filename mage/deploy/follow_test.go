@@ -84,7 +84,7 @@ func TestVerdictThatNobodyTakes(t *testing.T) {
 		_, _ = io.WriteString(ch, "current=/a\nwanted=/a\nprobed=1\n")
 		_ = conn.Close()
 	})
-	f := &follower{link: &link{host: config.Host{Name: "x"}}, id: "id"}
+	f := &follower{link: &link{host: config.Host{Target: remote.Target{Name: "x"}}}, id: "id"}
 	ended := make(chan error, 1)
 	go func() { ended <- f.probe(t.Context(), client) }()
 	select {

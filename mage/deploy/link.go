@@ -58,7 +58,7 @@ func (l *link) login(ctx context.Context, port int) (*remote.Client, error) {
 }
 
 func (l *link) target(port int) remote.Target {
-	t := l.host.Target()
+	t := l.host.Target
 	t.Port = port
 	if l.key != "" {
 		t.HostKey = l.key

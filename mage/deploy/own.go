@@ -22,7 +22,7 @@ func (p *Project) Login(ctx context.Context, host string) (*remote.Client, error
 	if err != nil {
 		return nil, err
 	}
-	client, err := p.Dialer.Dial(ctx, h.Target())
+	client, err := p.Dialer.Dial(ctx, h.Target)
 	if err != nil {
 		return nil, connectFailure(h.Name, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/facts"
@@ -57,7 +58,7 @@ func Open(dir string, ui *term.UI) (*Project, error) {
 		return nil, usage(err)
 	}
 	p := &Project{Dir: dir, Config: cfg, Resolver: resolver, UI: ui, Who: "unknown", From: "unknown"}
-	p.Dialer = &remote.Dialer{Prompter: prompter{ui}}
+	p.Dialer = newDialer(ui)
 	if u, err := user.Current(); err == nil {
 		p.Who = u.Username
 	}
@@ -116,6 +117,11 @@ func (p *Project) identities(ctx context.Context) (*secrets.Identities, error) {
 	})
 }
 
+// newDialer logs in with the help of whoever is at the terminal.
+func newDialer(ui *term.UI) *remote.Dialer {
+	return &remote.Dialer{Prompter: prompter{ui}, Notice: func(host, text string) { ui.Info("%s: %s", host, text) }}
+}
+
 // prompter lets SSH ask on the terminal.
 type prompter struct{ ui *term.UI }
 
@@ -131,6 +137,29 @@ func (p prompter) TrustHostKey(ctx context.Context, q remote.HostKeyQuestion) (b
 	}
 	ok, err := p.ui.Confirm(ctx, "Is that the fingerprint that the server itself, or your provider, shows?")
 	return ok, noTerminal(err)
+}
+
+// Answer asks what the server wants to know beside a key.
+func (p prompter) Answer(ctx context.Context, c remote.Challenge) ([]string, error) {
+	p.ui.Info("%s asks, to log in as %s: %s", c.Name, c.User, c.Text)
+	var answers []string
+	for _, q := range c.Questions {
+		answer, err := p.answer(ctx, q)
+		if err != nil {
+			return nil, noTerminal(err)
+		}
+		answers = append(answers, answer)
+	}
+	return answers, nil
+}
+
+func (p prompter) answer(ctx context.Context, q remote.Question) (string, error) {
+	text := strings.TrimRight(q.Text, " ") + " "
+	if q.Echo {
+		return p.ui.Line(ctx, text)
+	}
+	secret, err := p.ui.Password(ctx, text)
+	return string(secret), err
 }
 
 func noTerminal(err error) error {

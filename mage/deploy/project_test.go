@@ -102,8 +102,9 @@ func (f *fixture) server(name string, options ...vpstest.Option) *vpstest.Server
 	require.NoError(f.t, err)
 	s := vpstest.Start(f.t, append([]vpstest.Option{vpstest.WithAgeKey(string(key))}, options...)...)
 	f.hosts[name] = config.Host{
-		Name: name, Address: s.Host(), Port: s.Port(), User: "root",
-		Identities: []string{s.ClientKeyFile()}, IdentitiesOnly: true, IdentityAgent: "none", HostKey: s.HostKeyLine(), PortDeclared: true,
+		Target: remote.Target{Name: name, Address: s.Host(), Port: s.Port(), User: "root",
+			Identities: []string{s.ClientKeyFile()}, IdentitiesOnly: true, Agent: "none", HostKey: s.HostKeyLine()},
+		PortDeclared: true,
 	}
 	f.order = append(f.order, name)
 	return s

@@ -13,12 +13,14 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// How long an agent may take: to list its keys, and to sign, where it may be
-// waiting for a touch or a click.
+// How long an agent may take, where it may be waiting for a person to unlock it,
+// for a touch or a click; and when the person is told that it is waited for.
 const (
-	agentListTimeout = 5 * time.Second
-	agentSignTimeout = 2 * time.Minute
+	agentTimeout = 2 * time.Minute
+	agentNotice  = 3 * time.Second
 )
+
+var errAgentSilent = fmt.Errorf("the agent did not answer within %v: unlock it, or touch its key", agentTimeout)
 
 // agentKey is a key or certificate that an agent holds.
 type agentKey struct {
@@ -41,27 +43,46 @@ func (d *Dialer) agentSocket(t Target) string {
 	}
 }
 
-// agentKeys lists the agent's keys, asked once per socket. An agent that is not
-// there or broken is a note, not an error: there may be other keys.
+// agentKeys lists the agent's keys, asked once per socket, also where several
+// logins want to know at once. An agent that is not there or broken is a note, not
+// an error: there may be other keys.
 func (d *Dialer) agentKeys(ctx context.Context, t Target) ([]agentKey, string) {
 	socket := d.agentSocket(t)
 	if socket == "" {
 		return nil, ""
 	}
-	if keys, ok := d.memory.agentKeys(socket); ok {
-		return keys, ""
+	list := d.memory.agent(socket)
+	select {
+	case list.turn <- struct{}{}:
+		defer func() { <-list.turn }()
+	case <-ctx.Done():
+		return nil, ""
 	}
-	keys, err := listAgent(ctx, socket)
-	if err != nil {
-		return nil, fmt.Sprintf("agent at %q: %v", socket, err)
+	if !list.asked {
+		keys, err := d.listAgent(ctx, t, socket)
+		switch {
+		case err == nil:
+			*list = agentList{turn: list.turn, asked: true, keys: keys}
+		case errors.Is(err, errAgentSilent): // nobody waits for it twice
+			*list = agentList{turn: list.turn, asked: true, note: fmt.Sprintf("agent at %q: %v", socket, err)}
+		default:
+			return nil, fmt.Sprintf("agent at %q: %v", socket, err)
+		}
 	}
-	d.memory.setAgentKeys(socket, keys)
-	return keys, ""
+	return list.keys, list.note
 }
 
-func listAgent(ctx context.Context, socket string) ([]agentKey, error) {
+// agentList is what an agent said that it has.
+type agentList struct {
+	turn  chan struct{} // holds one token while the agent is asked
+	asked bool
+	keys  []agentKey
+	note  string
+}
+
+func (d *Dialer) listAgent(ctx context.Context, t Target, socket string) ([]agentKey, error) {
 	var keys []agentKey
-	err := withAgent(ctx, socket, agentListTimeout, func(a agent.ExtendedAgent) error {
+	err := d.withAgent(ctx, t, socket, func(a agent.ExtendedAgent) error {
 		list, err := a.List()
 		if err != nil {
 			return err
@@ -77,7 +98,7 @@ func listAgent(ctx context.Context, socket string) ([]agentKey, error) {
 }
 
 // sign has the agent sign data; algo is "" or the algorithm wanted.
-func (k agentKey) sign(ctx context.Context, data []byte, algo string) (*ssh.Signature, error) {
+func (k agentKey) sign(ctx context.Context, d *Dialer, t Target, data []byte, algo string) (*ssh.Signature, error) {
 	var flags agent.SignatureFlags
 	switch algo {
 	case ssh.KeyAlgoRSASHA256:
@@ -86,7 +107,7 @@ func (k agentKey) sign(ctx context.Context, data []byte, algo string) (*ssh.Sign
 		flags = agent.SignatureFlagRsaSha512
 	}
 	var signature *ssh.Signature
-	err := withAgent(ctx, k.socket, agentSignTimeout, func(a agent.ExtendedAgent) (err error) {
+	err := d.withAgent(ctx, t, k.socket, func(a agent.ExtendedAgent) (err error) {
 		signature, err = a.SignWithFlags(k.public, data, flags)
 		return err
 	})
@@ -94,13 +115,15 @@ func (k agentKey) sign(ctx context.Context, data []byte, algo string) (*ssh.Sign
 }
 
 // withAgent connects for one exchange: nothing stays open between logins.
-func withAgent(ctx context.Context, socket string, limit time.Duration, do func(agent.ExtendedAgent) error) error {
-	limited, cancel := context.WithTimeoutCause(ctx, limit, errors.New("the agent does not answer"))
+func (d *Dialer) withAgent(ctx context.Context, t Target, socket string, do func(agent.ExtendedAgent) error) error {
+	limited, cancel := context.WithTimeoutCause(ctx, agentTimeout, errAgentSilent)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(limited, "unix", socket)
 	if err != nil {
 		return err
 	}
+	slow := time.AfterFunc(agentNotice, func() { d.notice(t, "waiting for the SSH agent: it may want to be unlocked, or a key to be touched") })
+	defer slow.Stop()
 	stop := context.AfterFunc(limited, func() { _ = conn.Close() })
 	err = do(agent.NewClient(conn))
 	if !stop() {

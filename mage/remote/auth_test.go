@@ -219,9 +219,10 @@ func TestHardwareKeyNeedsAnAgent(t *testing.T) {
 	o, err := d.offers(t.Context(), Target{Agent: "none"})
 	require.NoError(t, err)
 	assert.Equal(t, []string{h.path("id_ed25519_sk") + ": a hardware key, and no agent holds it"}, o.skipped)
-	o = &offers{}
-	require.True(t, o.addFile(d.memory.keyFile(h.path("id_ed25519_sk")), []agentKey{{public: public}}))
-	assert.NotNil(t, o.list[0].agent)
+	o = &offers{held: []agentKey{{public: public}}}
+	list, usable := o.fromFile(d.memory.keyFile(h.path("id_ed25519_sk")))
+	require.True(t, usable)
+	assert.NotNil(t, list[0].agent)
 }
 
 func TestAgentWithRSA(t *testing.T) {
@@ -248,12 +249,14 @@ func TestOrderOfKeys(t *testing.T) {
 		target Target
 		want   []ssh.PublicKey
 	}{
-		"defaults":          {Target{Agent: "none"}, []ssh.PublicKey{ed, rsaKey}},
-		"agent, defaults":   {Target{Agent: socket}, []ssh.PublicKey{held, ed, rsaKey}},
-		"explicit, agent":   {Target{Agent: socket, Identities: []string{"~/.ssh/two", h.path("one")}}, []ssh.PublicKey{two, one, held}},
-		"explicit only":     {Target{Agent: socket, Identities: []string{h.path("one")}, IdentitiesOnly: true}, []ssh.PublicKey{one}},
-		"defaults only":     {Target{Agent: socket, IdentitiesOnly: true}, []ssh.PublicKey{ed, rsaKey}},
-		"ssh -G's defaults": {Target{Agent: "none", Identities: []string{"~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_xmss"}}, []ssh.PublicKey{rsaKey}},
+		"defaults":        {Target{Agent: "none"}, []ssh.PublicKey{rsaKey, ed}},
+		"agent, defaults": {Target{Agent: socket}, []ssh.PublicKey{held, rsaKey, ed}},
+		"explicit, agent": {Target{Agent: socket, Identities: []string{"~/.ssh/two", h.path("one")}}, []ssh.PublicKey{two, one, held}},
+		"explicit only":   {Target{Agent: socket, Identities: []string{h.path("one")}, IdentitiesOnly: true}, []ssh.PublicKey{one}},
+		"defaults only":   {Target{Agent: socket, IdentitiesOnly: true}, []ssh.PublicKey{rsaKey, ed}},
+		"of ssh_config":   {Target{Agent: socket, Identities: []string{"~/.ssh/id_rsa", "~/.ssh/id_ecdsa"}, SkipUnusable: true}, []ssh.PublicKey{held, rsaKey}},
+		"none":            {Target{Agent: "none", Identities: []string{"none"}}, nil},
+		"none, agent":     {Target{Agent: socket, Identities: []string{"none"}}, []ssh.PublicKey{held}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

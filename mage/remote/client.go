@@ -40,12 +40,10 @@ func newClient(a *attempt, l *link, conn ssh.Conn, chans <-chan ssh.NewChannel, 
 		target: a.target, hostKey: plainKey(a.policy.agreed), banner: a.banner.text(),
 		link: l, via: a.via, done: make(chan struct{}),
 	}
-	if p := a.login.current; p != nil {
+	if p := cmpOr(a.login.current, a.login.used); p != nil {
 		c.loginKey = plainKey(p.PublicKey())
 	}
-	if a.policy.warning != "" {
-		c.warnings = append(c.warnings, a.policy.warning)
-	}
+	c.warnings = append(c.warnings, a.policy.warnings...)
 	// The library gets no requests to serve: we serve them, because their end is
 	// the one reliable sign that the connection is over.
 	none := make(chan *ssh.Request)

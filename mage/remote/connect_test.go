@@ -330,7 +330,7 @@ func TestForwardFromTheServer(t *testing.T) {
 func TestHostKeyMayNotChangeLater(t *testing.T) {
 	t.Parallel()
 	a, b := newSigner(t).PublicKey(), newSigner(t).PublicKey()
-	p := &hostKeyPolicy{d: &Dialer{}, target: Target{Name: "web-1"}, pinned: true, known: []hostLine{{key: a}}}
+	p := &hostKeyPolicy{d: &Dialer{}, target: Target{Name: "web-1"}, pinned: true, hosts: &knownHosts{}, known: []hostLine{{key: a}}}
 	require.NoError(t, p.verify(t.Context(), nil, a))
 	require.NoError(t, p.verify(t.Context(), nil, a))
 	require.ErrorContains(t, p.verify(t.Context(), nil, b), "web-1 changed its host key")
@@ -341,7 +341,7 @@ func TestTargetDefaults(t *testing.T) {
 	assert.Equal(t, "192.0.2.1:22", Target{Address: "192.0.2.1"}.Addr())
 	assert.Equal(t, "[2001:db8::1]:2222", Target{Address: "2001:db8::1", Port: 2222}.Addr())
 	assert.Equal(t, "[2001:db8::1]:22", Target{Address: "[2001:db8::1]"}.Addr())
-	assert.Equal(t, "root@prod:22", Target{Address: "x", HostKeyAlias: "PROD"}.account())
+	assert.Equal(t, "root@prod", Target{Address: "x", HostKeyAlias: "PROD"}.account())
 	d := &Dialer{Home: "/home/me"}
 	assert.Equal(t, []string{"/home/me", "/home/me/k", "~you/k", "/k"},
 		[]string{d.expand("~"), d.expand("~/k"), d.expand("~you/k"), d.expand("/k")})

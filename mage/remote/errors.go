@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -114,13 +115,15 @@ type HostKeyMismatchError struct {
 	Got        string   // type and fingerprint presented: "ssh-ed25519 SHA256:…"
 	Want       []string // types and fingerprints known
 	Source     string   // where the first of Want is written, "file:line" or words
-	lookup     string
-	pinned     bool
+
+	lookup      string
+	pinned      bool
+	notFollowed []string
 }
 
 func (e *HostKeyMismatchError) Error() string {
-	return fmt.Sprintf("host key of %s (%s) is not the known one: it presents %s, but %s has %s",
-		e.Name, e.Addr, e.Got, e.Source, strings.Join(e.Want, " and "))
+	return fmt.Sprintf("host key of %s (%s) is not the known one: it presents %s, but %s has %s%s",
+		e.Name, e.Addr, e.Got, e.Source, strings.Join(e.Want, " and "), notFollowed(e.notFollowed))
 }
 
 // NextStep is the next thing to do.
@@ -155,8 +158,11 @@ type UnknownHostKeyError struct {
 	Name, Addr  string
 	Type        string // "ssh-ed25519"
 	Fingerprint string // "SHA256:…"
+	Line        string // the key as Target.HostKey takes it
 	Declined    bool   // a person was asked and said no
 	Err         error  // why nobody could be asked; nil if Declined
+
+	notFollowed []string
 }
 
 func (e *UnknownHostKeyError) Error() string {
@@ -167,7 +173,8 @@ func (e *UnknownHostKeyError) Error() string {
 	case e.Err != nil:
 		why = e.Err.Error()
 	}
-	return fmt.Sprintf("host key of %s (%s) is not known and not accepted (%s): %s %s", e.Name, e.Addr, why, e.Type, e.Fingerprint)
+	return fmt.Sprintf("host key of %s (%s) is not known and not accepted (%s): %s %s%s",
+		e.Name, e.Addr, why, e.Type, e.Fingerprint, notFollowed(e.notFollowed))
 }
 
 // Unwrap returns why nobody could be asked.
@@ -175,12 +182,16 @@ func (e *UnknownHostKeyError) Unwrap() error { return e.Err }
 
 // NextStep is the next thing to do.
 func (e *UnknownHostKeyError) NextStep() next.Step {
-	return next.Words("compare the fingerprint with the one on the server's console; if it is right, answer the question on a terminal, or pin the key as hostKey in vps.yaml")
+	how := "answer the question on a terminal, or pin the key"
+	if errors.Is(e.Err, errStrict) {
+		how = "pin the key"
+	}
+	return next.Say("compare the fingerprint with the one on the server's console; if it is right, %s in vps.yaml with hostKey: %s", how, e.Line)
 }
 
 func (p *hostKeyPolicy) mismatch(key ssh.PublicKey, known []hostLine) error {
 	e := &HostKeyMismatchError{Name: p.target.name(), Addr: p.target.Addr(), Got: describe(key),
-		Source: known[0].source(), lookup: recordName(p.target), pinned: p.target.HostKey != ""}
+		Source: known[0].source(), lookup: p.target.lookup(), pinned: p.pinned, notFollowed: p.target.Options.NotFollowedHostKeys}
 	for _, l := range known {
 		e.Want = append(e.Want, describe(l.key))
 	}
@@ -192,7 +203,8 @@ func (p *hostKeyPolicy) unknown(key ssh.PublicKey, err error) error {
 		return mismatch
 	}
 	return &UnknownHostKeyError{Name: p.target.name(), Addr: p.target.Addr(), Type: key.Type(),
-		Fingerprint: ssh.FingerprintSHA256(key), Declined: err == nil, Err: err}
+		Fingerprint: ssh.FingerprintSHA256(key), Line: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))),
+		Declined: err == nil, Err: err, notFollowed: p.target.Options.NotFollowedHostKeys}
 }
 
 func describe(key ssh.PublicKey) string {
@@ -247,6 +259,9 @@ type AuthError struct {
 	Tried            []string // keys that the server was offered
 	Skipped          []string // keys that could not be offered or used, and why
 	Methods          []string // what the server accepts
+	Partial          []string // methods that succeeded and were not enough
+	Batch            bool     // BatchMode of ssh_config keeps the person from being asked
+	NotFollowed      []string // settings of ssh_config that this package cannot follow
 	TooMany          bool     // the server ended the login: its MaxAuthTries was reached
 	Banner           string   // what the server said, made printable
 	Err              error
@@ -264,6 +279,7 @@ func (e *AuthError) Error() string {
 	if e.Banner != "" {
 		fmt.Fprintf(&b, "; the server says: %s", e.Banner)
 	}
+	b.WriteString(notFollowed(e.NotFollowed))
 	return b.String()
 }
 
@@ -271,6 +287,8 @@ func (e *AuthError) reason() string {
 	switch {
 	case e.TooMany:
 		return fmt.Sprintf("the server allows no more tries after %d keys", len(e.Tried))
+	case errors.Is(e.Err, errOneMore):
+		return fmt.Sprintf("the server accepted %s, and wants one more factor: %s", strings.Join(e.Partial, " and "), strings.Join(e.Methods, " or "))
 	case errors.Is(e.Err, errNoPublicKeys):
 		return fmt.Sprintf("the server does not accept public keys (only %s)", strings.Join(e.Methods, ", "))
 	case errors.Is(e.Err, errNoKeysLeft) && len(e.Tried) == 0:
@@ -289,8 +307,14 @@ func (e *AuthError) Unwrap() error { return e.Err }
 func (e *AuthError) NextStep() next.Step {
 	skipped := strings.Join(e.Skipped, "\n")
 	switch {
+	case errors.Is(e.Err, errOneMore) && slices.Contains(e.Methods, methodQuestion) && !e.Batch:
+		return next.Say("run this on a terminal, where the server's question can be answered, or let %s in by a key alone (AuthenticationMethods in its sshd_config)", e.User)
+	case errors.Is(e.Err, errOneMore):
+		return next.Say("let %s in by a key alone (AuthenticationMethods in the server's sshd_config), or by publickey,keyboard-interactive, which a person can answer on a terminal", e.User)
 	case e.TooMany:
 		return next.Words("name the right key as identity in vps.yaml, or in ~/.ssh/config with IdentitiesOnly yes")
+	case strings.Contains(skipped, errAgentSilent.Error()):
+		return next.Words("unlock the SSH agent (or touch its key) and run this again, or name a key file as identity in vps.yaml")
 	case strings.Contains(skipped, errWrongPassphrase.Error()):
 		return next.Words("run again with the right passphrase, or add the key to an agent with ssh-add")
 	case strings.Contains(skipped, ErrNoTerminal.Error()):

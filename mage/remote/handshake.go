@@ -24,9 +24,41 @@ type attempt struct {
 	keys   *offers
 	policy *hostKeyPolicy
 
-	clock  *patience
-	login  *login
-	banner banner
+	transport ssh.Config
+	clock     *patience
+	exchange  *time.Timer // ConnectTimeout; nil without
+	login     *login
+	banner    banner
+}
+
+// slowLogin is after which time a person is told that a login is still going on.
+const slowLogin = 10 * time.Second
+
+// personTime is what a login may take once the server asked for something that a
+// person has to do elsewhere.
+const personTime = 10 * time.Minute
+
+// heard shows what a server says during the login, at once. Where that names a page
+// to visit, the person gets the time for it.
+func (a *attempt) heard(message string) {
+	a.d.notice(a.target, message)
+	if strings.Contains(message, "://") {
+		a.clock.extend(personTime)
+	}
+}
+
+// address is where the server was reached, if that was done here: a jump host
+// resolves names by itself.
+func (a *attempt) address(conn net.Conn) string {
+	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if a.via != nil || a.d.NetDial != nil || !ok {
+		return ""
+	}
+	host, _, err := net.SplitHostPort(tcp.String())
+	if err != nil {
+		return ""
+	}
+	return host
 }
 
 // handshake runs key exchange and login on conn, which it owns.
@@ -34,9 +66,21 @@ func (a *attempt) handshake(ctx context.Context, conn net.Conn) (*Client, error)
 	hctx, clock := newPatience(ctx, a.d.handshakeTimeout())
 	defer clock.stop()
 	a.clock = clock
-	a.login = &login{ctx: hctx, d: a.d, clock: clock, offers: a.keys}
+	a.login = &login{ctx: hctx, d: a.d, target: a.target, clock: clock, offers: a.keys}
 	link := &link{Conn: conn}
 	a.banner.tooMuch = func() { _ = link.Close() }
+	a.banner.heard = a.heard
+	if a.via == nil {
+		a.policy.remote = conn.RemoteAddr()
+	}
+	slow := time.AfterFunc(slowLogin, func() {
+		a.d.notice(a.target, fmt.Sprintf("still logging in: %s is slow to answer", a.target.Addr()))
+	})
+	defer slow.Stop()
+	if limit := a.target.Options.ConnectTimeout; limit > 0 {
+		a.exchange = time.AfterFunc(limit, func() { clock.cancel(errConnectTimeout) })
+		defer a.exchange.Stop()
+	}
 
 	unhook := context.AfterFunc(hctx, func() { _ = link.Close() })
 	sc, chans, reqs, err := ssh.NewClientConn(link, a.target.Addr(), a.config(hctx))
@@ -48,8 +92,11 @@ func (a *attempt) handshake(ctx context.Context, conn net.Conn) (*Client, error)
 	if err != nil {
 		return nil, a.explain(ctx, hctx, err)
 	}
-	if p := a.login.current; p != nil {
+	if p := cmpOr(a.login.current, a.login.used); p != nil {
 		a.d.memory.accepted(a.target.account(), p.PublicKey())
+	}
+	if ip := a.address(conn); ip != "" {
+		a.d.memory.reach(a.target.host(), ip)
 	}
 	return newClient(a, link, sc, chans, reqs), nil
 }
@@ -58,10 +105,14 @@ func (a *attempt) config(ctx context.Context) *ssh.ClientConfig {
 	return &ssh.ClientConfig{
 		User:              a.target.user(),
 		ClientVersion:     clientVersion,
-		AuthCallback:      a.login.nextKey,
+		Config:            a.transport,
+		AuthCallback:      a.login.nextMethod,
 		BannerCallback:    a.banner.add,
 		HostKeyAlgorithms: a.policy.algorithms,
 		HostKeyCallback: func(_ string, _ net.Addr, key ssh.PublicKey) error {
+			if a.exchange != nil {
+				a.exchange.Stop()
+			}
 			return a.policy.verify(ctx, a.clock, key)
 		},
 	}
@@ -80,8 +131,8 @@ func (a *attempt) explain(ctx, hctx context.Context, err error) error {
 		return fmt.Errorf("logging in to %s: %w", a.target.name(), a.login.stop)
 	case a.banner.err != nil:
 		return a.authError(a.banner.err)
-	case errors.Is(context.Cause(hctx), errHandshakeTimeout):
-		return unreachable(a.target, a.via, errHandshakeTimeout)
+	case errors.Is(context.Cause(hctx), errHandshakeTimeout), errors.Is(context.Cause(hctx), errConnectTimeout):
+		return a.timedOut(context.Cause(hctx))
 	case errors.As(err, &negotiation) && strings.Contains(negotiation.What, "host key"):
 		return a.otherKeyType(ctx, err)
 	case a.login.started && reasonOf(err) == ReasonProtocol:
@@ -91,13 +142,22 @@ func (a *attempt) explain(ctx, hctx context.Context, err error) error {
 	}
 }
 
+// timedOut tells what the server said, since that may be what it waits for.
+func (a *attempt) timedOut(why error) error {
+	if said := a.banner.text(); said != "" {
+		why = fmt.Errorf("%w; the server says: %s", why, said)
+	}
+	return unreachable(a.target, a.via, why)
+}
+
 func (a *attempt) authError(err error) *AuthError {
-	a.login.settle()
+	a.login.settle(a.login.partial)
 	return &AuthError{
 		Name: a.target.name(), Addr: a.target.Addr(), User: a.target.user(),
 		Tried: a.login.tried, Skipped: a.keys.skipped, Methods: printables(a.login.methods),
 		TooMany: strings.Contains(strings.ToLower(err.Error()), "too many authentication failures"),
-		Banner:  a.banner.text(), Err: err,
+		Partial: printables(a.login.partial), Batch: a.target.Options.BatchMode, NotFollowed: a.target.Options.NotFollowed,
+		Banner: a.banner.text(), Err: err,
 	}
 }
 
@@ -111,7 +171,7 @@ func (a *attempt) otherKeyType(ctx context.Context, err error) error {
 	if dialErr != nil {
 		return unreachable(a.target, a.via, err)
 	}
-	look := &attempt{d: a.d, target: a.target, via: a.via, keys: &offers{}, policy: a.policy.mismatchOnly()}
+	look := &attempt{d: a.d, target: a.target, via: a.via, keys: &offers{}, policy: a.policy.mismatchOnly(), transport: a.transport}
 	if _, err := look.handshake(ctx, conn); look.policy.refusal != nil || ctx.Err() != nil {
 		return err
 	}
@@ -148,6 +208,7 @@ type banner struct {
 	total   int
 	err     error
 	tooMuch func() // closes the connection
+	heard   func(message string)
 }
 
 // add is the ssh.BannerCallback. Too much ends the connection instead of returning
@@ -155,7 +216,9 @@ type banner struct {
 func (b *banner) add(message string) error {
 	b.total += len(message)
 	if room := 4*maxErrorText - len(b.kept); room > 0 {
-		b.kept = append(b.kept, message[:min(room, len(message))]...)
+		message := message[:min(room, len(message))]
+		b.kept = append(b.kept, message...)
+		b.heard(message)
 	}
 	if b.total > maxBanner && b.err == nil {
 		b.err = errBannerTooLong
@@ -185,6 +248,15 @@ func newPatience(ctx context.Context, limit time.Duration) (context.Context, *pa
 	p := &patience{left: limit, since: time.Now(), cancel: cancel}
 	p.timer = time.AfterFunc(limit, p.expire)
 	return ctx, p
+}
+
+// extend makes what is left at least limit.
+func (p *patience) extend(limit time.Duration) {
+	p.pause()
+	p.mu.Lock()
+	p.left = max(p.left, limit)
+	p.mu.Unlock()
+	p.resume()
 }
 
 func (p *patience) expire() {

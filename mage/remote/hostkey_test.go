@@ -117,7 +117,7 @@ func TestOtherKeyTypeIsAMismatch(t *testing.T) {
 		if pinned {
 			v.target.HostKey = keyLine("", other.PublicKey())
 		} else {
-			v.knows(keyLine("*.example", other.PublicKey()))
+			v.knows(keyLine("[web.example]:2222", other.PublicKey()))
 		}
 		err = try(t, v.dialer, v.target)
 		var bad *HostKeyMismatchError
@@ -203,7 +203,7 @@ func TestHostCertificates(t *testing.T) {
 		"other authority, other key known": {
 			func(v *visit) {
 				v.certify(newSigner(v.t), "web.example")
-				v.knows(keyLine("@cert-authority *.example", authority.PublicKey()) + "\n" + keyLine("*.example", newSigner(v.t).PublicKey()))
+				v.knows(keyLine("@cert-authority *.example", authority.PublicKey()) + "\n" + keyLine("[web.example]:2222", newSigner(v.t).PublicKey()))
 			},
 			func(t *testing.T, _ *visit, err error) { require.ErrorAs(t, err, new(*HostKeyMismatchError)) },
 		},
@@ -279,11 +279,15 @@ func TestOtherKeyTypeUnseen(t *testing.T) {
 func TestPinnedKeyDecidesAlone(t *testing.T) {
 	t.Parallel()
 	v := newVisit(t)
-	v.knows(keyLine("@revoked *", v.key()) + "\n" + keyLine("*.example", newSigner(t).PublicKey()))
+	v.knows(keyLine("[web.example]:2222", newSigner(t).PublicKey()))
 	v.target.HostKey = keyLine("", v.key())
 	require.NoError(t, try(t, v.dialer, v.target))
 
-	v.knows(keyLine("*.example", v.key()))
+	// Keeps away: a login on the strength of a pin where ssh refuses.
+	v.knows(keyLine("@revoked *", v.key()))
+	require.ErrorAs(t, try(t, v.dialer, v.target), new(*RevokedHostKeyError))
+
+	v.knows(keyLine("[web.example]:2222", v.key()))
 	v.target.HostKey = keyLine("", newSigner(t).PublicKey())
 	var bad *HostKeyMismatchError
 	require.ErrorAs(t, try(t, v.dialer, v.target), &bad)
@@ -313,7 +317,7 @@ func TestUnknownHostIsRefusedWithoutATerminal(t *testing.T) {
 		require.ErrorAs(t, err, &unknown)
 		assert.Equal(t, "host key of web-1 (Web.Example:2222) is not known and not accepted (there is no terminal to ask on): ssh-ed25519 "+
 			ssh.FingerprintSHA256(v.key()), err.Error())
-		assert.Contains(t, unknown.NextStep().String(), "hostKey in vps.yaml")
+		assert.Contains(t, unknown.NextStep().String(), "in vps.yaml with hostKey: ssh-ed25519 AAAA")
 		assert.False(t, unknown.Declined)
 	}
 	assert.NoFileExists(t, v.home.path("known_hosts"))

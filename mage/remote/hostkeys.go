@@ -52,9 +52,13 @@ func (d *Dialer) hostKey(ctx context.Context, t Target, via *Client, algorithms 
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	limit := time.AfterFunc(d.handshakeTimeout(), func() { _ = conn.Close() })
 	defer limit.Stop()
+	offered, err := transport(t)
+	if err != nil {
+		return nil, err
+	}
 	var seen ssh.PublicKey
 	_, _, _, err = ssh.NewClientConn(conn, t.Addr(), &ssh.ClientConfig{
-		User: t.user(), ClientVersion: clientVersion, HostKeyAlgorithms: algorithms,
+		Config: offered, User: t.user(), ClientVersion: clientVersion, HostKeyAlgorithms: algorithms,
 		HostKeyCallback: func(_ string, _ net.Addr, key ssh.PublicKey) error {
 			seen = plainKey(key)
 			return errSeen

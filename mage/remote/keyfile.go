@@ -22,6 +22,10 @@ var (
 	errPublicOnly = errors.New("a public key only, and the agent does not hold its private half")
 	errNotAKey    = errors.New("not an SSH private key")
 	errHardware   = errors.New("a hardware key, and no agent holds it")
+	errNotACert   = errors.New("not an SSH certificate")
+	errEmpty      = errors.New("empty")
+	errPuTTY      = errors.New("a key of PuTTY's; convert it with: puttygen KEY -O private-openssh -o NEW")
+	errPKCS8      = errors.New("encrypted as PKCS#8, which is not supported; convert it with: ssh-keygen -p -f KEY")
 )
 
 // keyFile is a private key on disk, as far as it could be read without a
@@ -85,6 +89,12 @@ func parsePrivate(data []byte) (ssh.Signer, ssh.PublicKey, error) {
 		return signer, signer.PublicKey(), nil
 	case errors.As(err, &encrypted):
 		return nil, encrypted.PublicKey, nil
+	case len(bytes.TrimSpace(data)) == 0:
+		return nil, nil, errEmpty
+	case bytes.HasPrefix(data, []byte("PuTTY-User-Key-File")):
+		return nil, nil, errPuTTY
+	case bytes.Contains(data, []byte("BEGIN ENCRYPTED PRIVATE KEY")):
+		return nil, nil, errPKCS8
 	default:
 		return nil, nil, fmt.Errorf("%w: %s", errNotAKey, strings.TrimPrefix(err.Error(), "ssh: "))
 	}
@@ -141,6 +151,19 @@ func readPublic(path string) ssh.PublicKey {
 	return public
 }
 
+func readCertificate(path string) (*ssh.Certificate, error) {
+	f, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	_ = f.Close()
+	cert, ok := readPublic(path).(*ssh.Certificate)
+	if !ok {
+		return nil, errNotACert
+	}
+	return cert, nil
+}
+
 func sameKey(a, b ssh.PublicKey) bool {
 	return a != nil && b != nil && bytes.Equal(a.Marshal(), b.Marshal())
 }
@@ -171,7 +194,7 @@ func (v *vault) open(signer ssh.Signer) { v.signer, v.sealed = signer, nil }
 
 // unlock returns the signer, asking for the passphrase where it is needed and was
 // never asked for. Of several callers one asks; the others wait for the outcome.
-func (k *keyFile) unlock(ctx context.Context, d *Dialer, clock *patience) (ssh.Signer, error) {
+func (k *keyFile) unlock(ctx context.Context, d *Dialer, t Target, clock *patience) (ssh.Signer, error) {
 	v := &k.lock
 	clock.pause()
 	defer clock.resume()
@@ -184,7 +207,7 @@ func (k *keyFile) unlock(ctx context.Context, d *Dialer, clock *patience) (ssh.S
 	if v.signer != nil || v.denied != nil {
 		return v.signer, v.denied
 	}
-	signer, err := k.askPassphrase(ctx, d, clock)
+	signer, err := k.askPassphrase(ctx, d, t, clock)
 	switch {
 	case err == nil:
 		v.open(signer)
@@ -194,10 +217,10 @@ func (k *keyFile) unlock(ctx context.Context, d *Dialer, clock *patience) (ssh.S
 	return signer, err
 }
 
-func (k *keyFile) askPassphrase(ctx context.Context, d *Dialer, clock *patience) (ssh.Signer, error) {
+func (k *keyFile) askPassphrase(ctx context.Context, d *Dialer, t Target, clock *patience) (ssh.Signer, error) {
 	what := k.path
 	for range passphraseTries {
-		passphrase, err := ask(ctx, d, clock, func(ctx context.Context, p Prompter) ([]byte, error) {
+		passphrase, err := ask(ctx, d, t, clock, func(ctx context.Context, p Prompter) ([]byte, error) {
 			return p.Passphrase(ctx, what)
 		})
 		if err != nil {

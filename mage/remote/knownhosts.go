@@ -2,55 +2,58 @@ package remote
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha1" // #nosec G505 -- known_hosts hashes names with it
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
-	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
-	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
-// maxKnownHosts bounds, in bytes, what is read of one known_hosts file.
-const maxKnownHosts = 64 << 20
+// Bounds, in bytes, on what is read of known_hosts: one file, and one line.
+const (
+	maxKnownHosts = 64 << 20
+	maxHostLine   = 60 << 10
+)
+
+const (
+	markerAuthority = "@cert-authority"
+	markerRevoked   = "@revoked"
+)
 
 // knownHosts is what the known_hosts files say. It does not change once loaded.
-type knownHosts struct {
-	match ssh.HostKeyCallback
-	lines []hostLine
-	at    map[string]int // "file:line" of the clean copy -> index in lines
-}
+type knownHosts struct{ lines []hostLine }
 
 // userKnownHosts are the files of t to look up, and to record in, first to last.
 func (d *Dialer) userKnownHosts(t Target) []string {
-	if len(t.KnownHosts) == 0 {
-		return []string{d.expand("~/.ssh/known_hosts"), d.expand("~/.ssh/known_hosts2")}
+	return d.files(t.KnownHosts, "~/.ssh/known_hosts", "~/.ssh/known_hosts2")
+}
+
+// files are a list's files, or the usual ones where it gives none.
+func (d *Dialer) files(list []string, usual ...string) []string {
+	if len(list) == 0 {
+		list = usual
 	}
-	files := make([]string, len(t.KnownHosts))
-	for i, f := range t.KnownHosts {
+	if isNone(list) {
+		return nil
+	}
+	files := make([]string, len(list))
+	for i, f := range list {
 		files[i] = d.expand(f)
 	}
 	return files
 }
 
+// knownHosts reads the files of t, unless they are as they were when read last.
 func (d *Dialer) knownHosts(t Target) (*knownHosts, error) {
-	files := d.userKnownHosts(t)
-	if len(t.GlobalKnownHosts) == 0 {
-		files = append(files, "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
-	}
-	for _, f := range t.GlobalKnownHosts {
-		files = append(files, d.expand(f))
-	}
-	files, stamp := existing(files)
-
+	files, stamp := existing(append(d.userKnownHosts(t),
+		d.files(t.GlobalKnownHosts, "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")...))
 	d.memory.mu.Lock()
 	defer d.memory.mu.Unlock()
 	if hosts, ok := d.memory.verified[stamp]; ok {
@@ -68,7 +71,7 @@ func (d *Dialer) knownHosts(t Target) (*knownHosts, error) {
 func existing(files []string) (found []string, stamp string) {
 	for _, f := range files {
 		info, err := os.Stat(f)
-		if isMissing(err) || f == "none" || f == os.DevNull {
+		if isMissing(err) || f == os.DevNull {
 			continue
 		}
 		found = append(found, f)
@@ -83,37 +86,15 @@ func isMissing(err error) bool {
 	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// loadKnownHosts parses files. The parser fails on the first line that it does
-// not understand, where ssh skips it; so it gets copies without such lines.
 func loadKnownHosts(files []string) (*knownHosts, error) {
-	folder, err := os.MkdirTemp("", "known_hosts-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(folder)
-	hosts := &knownHosts{at: make(map[string]int)}
-	var copies []string
-	for i, file := range files {
+	hosts := &knownHosts{}
+	for _, file := range files {
 		data, err := readKnownHosts(file)
 		if err != nil {
 			return nil, err
 		}
-		clean, lines := parseKnownHosts(file, data)
-		name := filepath.Join(folder, strconv.Itoa(i))
-		if err := os.WriteFile(name, clean, 0o600); err != nil {
-			return nil, err
-		}
-		copies = append(copies, name)
-		for _, l := range lines {
-			hosts.at[fmt.Sprintf("%s:%d", name, l.line)] = len(hosts.lines)
-			hosts.lines = append(hosts.lines, l)
-		}
+		hosts.lines = append(hosts.lines, parseKnownHosts(file, data)...)
 	}
-	db, err := knownhosts.NewDB(copies...)
-	if err != nil {
-		return nil, err
-	}
-	hosts.match = db.HostKeyCallback()
 	return hosts, nil
 }
 
@@ -126,20 +107,12 @@ func readKnownHosts(file string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxKnownHosts))
 }
 
-const (
-	markerAuthority = "@cert-authority"
-	markerRevoked   = "@revoked"
-
-	// maxHostLine is the longest line, in bytes, that the parser takes.
-	maxHostLine = 60 << 10
-)
-
 // hostLine is one line of a known_hosts file, or one key known otherwise.
 type hostLine struct {
 	file     string
 	line     int // from 1; 0 when file is not a file but words
 	marker   string
-	patterns string
+	patterns string // in lower case, unless hashed
 	key      ssh.PublicKey
 }
 
@@ -157,19 +130,16 @@ func (l hostLine) name() string {
 	return fmt.Sprintf("%s (%s)", printable(l.patterns, 80), l.source())
 }
 
-// parseKnownHosts returns the lines of data that mean something, and a copy of
-// data in which all others are empty and names are in lower case.
-func parseKnownHosts(file string, data []byte) (clean []byte, lines []hostLine) {
-	var out bytes.Buffer
+// parseKnownHosts returns the lines of data that mean something. A line that
+// cannot be parsed is skipped, as ssh does.
+func parseKnownHosts(file string, data []byte) (lines []hostLine) {
 	for n, raw := range bytes.Split(data, []byte("\n")) {
 		if l, ok := parseHostLine(raw); ok {
 			l.file, l.line = file, n+1
 			lines = append(lines, l)
-			fmt.Fprintf(&out, "%s %s %s %s", l.marker, l.patterns, l.key.Type(), base64.StdEncoding.EncodeToString(l.key.Marshal()))
 		}
-		out.WriteByte('\n')
 	}
-	return out.Bytes(), lines
+	return lines
 }
 
 // parseHostLine parses one line: [marker] patterns type key [comment].
@@ -195,66 +165,88 @@ func parseHostLine(raw []byte) (l hostLine, ok bool) {
 	if err != nil || l.key.Type() != fields[1] {
 		return l, false
 	}
-	l.patterns, ok = normalPatterns(fields[0])
-	return l, ok
+	l.patterns = fields[0]
+	if !strings.HasPrefix(l.patterns, "|") {
+		l.patterns = strings.ToLower(l.patterns)
+	}
+	return l, true
 }
 
-// normalPatterns checks host patterns, and lowers their case as ssh does.
-func normalPatterns(patterns string) (string, bool) {
-	if strings.HasPrefix(patterns, "|") {
-		return patterns, isHashed(patterns)
+// matches tells whether the line is about the host that is looked up as name.
+func (l hostLine) matches(name string) bool {
+	if strings.HasPrefix(l.patterns, "|") {
+		return isHashOf(l.patterns, name)
 	}
-	if strings.HasPrefix(patterns, "@") || strings.HasPrefix(patterns, "#") {
-		return "", false
-	}
-	for p := range strings.SplitSeq(patterns, ",") {
-		bare := strings.TrimPrefix(p, "!")
-		if bare == "" && p != "" {
-			return "", false
-		}
-		if _, _, err := net.SplitHostPort(bare); strings.HasPrefix(bare, "[") && err != nil {
-			return "", false
-		}
-	}
-	return strings.ToLower(patterns), true
+	return matchList(name, l.patterns)
 }
 
-// isHashed checks "|1|salt|hash".
-func isHashed(pattern string) bool {
+// isHashOf checks "|1|salt|hash".
+func isHashOf(pattern, name string) bool {
 	parts := strings.Split(pattern, "|")
 	if len(parts) != 4 || parts[1] != "1" {
 		return false
 	}
-	_, saltErr := base64.StdEncoding.DecodeString(parts[2])
-	_, hashErr := base64.StdEncoding.DecodeString(parts[3])
-	return saltErr == nil && hashErr == nil
+	salt, err := base64.StdEncoding.DecodeString(parts[2])
+	if err != nil {
+		return false
+	}
+	mac := hmac.New(sha1.New, salt)
+	_, _ = mac.Write([]byte(name)) // never fails
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil)) == parts[3]
 }
 
-// keysOf returns the lines with plain keys of a host, and whether an authority
-// vouches for it.
-func (h *knownHosts) keysOf(lookup string) (plain []hostLine, byAuthority bool) {
-	var all *xknownhosts.KeyError
-	if err := h.match(lookup, nowhere, noKey{}); !errors.As(err, &all) {
-		return nil, false
+// matchList reports whether s matches a comma-separated list of patterns, of
+// which no negated one may match.
+func matchList(s, list string) bool {
+	matched := false
+	for pattern := range strings.SplitSeq(list, ",") {
+		bare, negated := strings.CutPrefix(pattern, "!")
+		if bare == "" || !matchPattern(s, bare) {
+			continue
+		}
+		if negated {
+			return false
+		}
+		matched = true
 	}
-	for _, k := range all.Want {
-		i, ok := h.at[fmt.Sprintf("%s:%d", k.Filename, k.Line)]
+	return matched
+}
+
+// matchPattern reports whether s matches a pattern of * and ?, in time
+// proportional to their lengths.
+func matchPattern(s, pattern string) bool {
+	i, j, star, retry := 0, 0, -1, 0
+	for i < len(s) {
 		switch {
-		case !ok:
-		case h.lines[i].marker == markerAuthority:
-			byAuthority = true
+		case j < len(pattern) && pattern[j] == '*':
+			star, retry = j, i
+			j++
+		case j < len(pattern) && (pattern[j] == '?' || pattern[j] == s[i]):
+			i++
+			j++
+		case star >= 0:
+			retry++
+			i, j = retry, star+1
 		default:
-			plain = append(plain, h.lines[i])
+			return false
 		}
 	}
-	return plain, byAuthority
+	return strings.Trim(pattern[j:], "*") == ""
 }
 
-// certified tells whether key is a valid certificate, for this host, of an
-// authority in known_hosts.
-func (h *knownHosts) certified(lookup string, key ssh.PublicKey) bool {
-	_, isCert := key.(*ssh.Certificate)
-	return isCert && h.match(lookup, nowhere, key) == nil
+// keysOf returns the lines with plain keys of a host, and the authorities that
+// may vouch for it.
+func (h *knownHosts) keysOf(name string) (plain, authorities []hostLine) {
+	for _, l := range h.lines {
+		switch {
+		case l.marker == markerRevoked || !l.matches(name):
+		case l.marker == markerAuthority:
+			authorities = append(authorities, l)
+		default:
+			plain = append(plain, l)
+		}
+	}
+	return plain, authorities
 }
 
 // revoked finds the line that revokes a key, the key in a certificate, or the
@@ -291,16 +283,3 @@ func plainKey(key ssh.PublicKey) ssh.PublicKey {
 	}
 	return key
 }
-
-// nowhere stands for the server's address, which known_hosts is not asked about.
-var nowhere net.Addr = &net.TCPAddr{IP: net.IPv4zero}
-
-// noKey matches no line, so that the answer lists all lines for a host.
-type noKey struct{}
-
-func (noKey) Type() string                        { return "none" }
-func (noKey) Marshal() []byte                     { return []byte("none") }
-func (noKey) Verify([]byte, *ssh.Signature) error { return errors.New("not a key") }
-
-// recordName is how known_hosts writes t: host, or [host]:port off the default port.
-func recordName(t Target) string { return knownhosts.Normalize(t.lookup()) }

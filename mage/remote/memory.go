@@ -1,8 +1,10 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -13,11 +15,13 @@ type memory struct {
 	mu       sync.Mutex
 	asking   chan struct{}          // holds one token while a question is open
 	files    map[string]*keyFile    // by path
-	agents   map[string][]agentKey  // by socket
+	agents   map[string]*agentList  // by socket
 	right    map[string]string      // account -> key that the server accepted
 	recent   []string               // accepted keys, last one first
 	trusted  map[string]string      // lookup -> host key accepted by flag or person
 	verified map[string]*knownHosts // by the files' names, sizes and times
+	reached  map[string]string      // name -> address at which a login was verified
+	told     map[string]bool        // notices that were given
 }
 
 // oneAtATime waits for its turn to ask and returns what ends it.
@@ -43,17 +47,41 @@ func (m *memory) keyFile(path string) *keyFile {
 	return remember(&m.files, path, func() *keyFile { return readKeyFile(path) })
 }
 
-func (m *memory) agentKeys(socket string) ([]agentKey, bool) {
+func (m *memory) agent(socket string) *agentList {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	keys, ok := m.agents[socket]
-	return keys, ok
+	return remember(&m.agents, socket, func() *agentList { return &agentList{turn: make(chan struct{}, 1)} })
 }
 
-func (m *memory) setAgentKeys(socket string, keys []agentKey) {
+// reach notes at which address a name's server was verified.
+func (m *memory) reach(name, ip string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	remember(&m.agents, socket, func() []agentKey { return keys })
+	remember(&m.reached, strings.ToLower(name), func() string { return ip })
+}
+
+// address is where to connect to for a name: where its server was verified before,
+// so that a name that has another address by now, or no more, leads to the same one.
+func (m *memory) address(name string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return cmp.Or(m.reached[strings.ToLower(name)], name)
+}
+
+// first tells whether a notice was not given before.
+func (m *memory) first(text string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := len(m.told)
+	remember(&m.told, text, func() bool { return true })
+	return len(m.told) > before
+}
+
+// letIn says whether an account accepted a key before.
+func (m *memory) letIn(account string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.right[account] != ""
 }
 
 // accepted notes that a server let key in.

@@ -18,6 +18,9 @@ type Prompter interface {
 	Passphrase(ctx context.Context, what string) ([]byte, error)
 	// TrustHostKey asks whether an unknown host key is the right one.
 	TrustHostKey(ctx context.Context, q HostKeyQuestion) (bool, error)
+	// Answer asks what a server, whose host key is verified, wants to know beside
+	// a key or in place of it: a one-time code, a password.
+	Answer(ctx context.Context, c Challenge) ([]string, error)
 }
 
 // HostKeyQuestion is what a person needs in order to trust a host key.
@@ -29,11 +32,25 @@ type HostKeyQuestion struct {
 	KnownAs     []string // other names under which this same key is known
 }
 
+// Challenge is what a server asks during a login. Its texts are the server's, on
+// one line each and without control characters.
+type Challenge struct {
+	Name, User string // the host as the user calls it, and the login
+	Text       string // "" if it has only questions
+	Questions  []Question
+}
+
+// Question is one of a Challenge. Echo says that the answer may be seen.
+type Question struct {
+	Text string
+	Echo bool
+}
+
 // ask runs one question. Only one runs at a time in the whole Dialer, and the
 // clock of the handshake stands still meanwhile.
-func ask[T any](ctx context.Context, d *Dialer, clock *patience, question func(context.Context, Prompter) (T, error)) (T, error) {
+func ask[T any](ctx context.Context, d *Dialer, t Target, clock *patience, question func(context.Context, Prompter) (T, error)) (T, error) {
 	var none T
-	if d.Prompter == nil {
+	if d.Prompter == nil || t.Options.BatchMode {
 		return none, ErrNoTerminal
 	}
 	clock.pause()

@@ -86,9 +86,9 @@ func TestRoundTrips(t *testing.T) {
 // same host and to others know.
 func TestRightKeyFirst(t *testing.T) {
 	h := newHome(t)
-	h.addKey("id_ed25519", "")
+	h.addKey("id_rsa", "")
 	h.addKey("id_ecdsa", "")
-	right := h.addKey("id_rsa", "")
+	right := h.addKey("id_ed25519", "")
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
 		s.allowed = append(s.allowed, right)

@@ -316,6 +316,7 @@ func newSigner(t testing.TB) ssh.Signer {
 type asker struct {
 	passphrase func(ctx context.Context, what string) ([]byte, error)
 	trust      func(ctx context.Context, q HostKeyQuestion) (bool, error)
+	answer     func(ctx context.Context, c Challenge) ([]string, error)
 	mu         sync.Mutex
 	asked      []string
 	questions  []HostKeyQuestion
@@ -339,6 +340,13 @@ func (a *asker) TrustHostKey(ctx context.Context, q HostKeyQuestion) (bool, erro
 		return false, ErrNoTerminal
 	}
 	return a.trust(ctx, q)
+}
+
+func (a *asker) Answer(ctx context.Context, c Challenge) ([]string, error) {
+	if a.answer == nil {
+		return nil, ErrNoTerminal
+	}
+	return a.answer(ctx, c)
 }
 
 func always(passphrase string) func(context.Context, string) ([]byte, error) {

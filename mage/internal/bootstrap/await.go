@@ -120,7 +120,7 @@ func (a *arrival) old(e *remote.HostKeyMismatchError) bool {
 
 // oldAnswers says whether something listens where the system before did.
 func (a *arrival) oldAnswers(ctx context.Context) bool {
-	t := a.b.host.Target()
+	t := a.b.host.Target
 	t.Port = a.b.firstPort()
 	return t.Port != a.host.Port && a.b.dialer.Probe(ctx, t) == nil
 }

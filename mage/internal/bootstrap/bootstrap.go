@@ -155,7 +155,7 @@ func (b *installation) connectOnTrial() {
 	b.dialer = &remote.Dialer{
 		Prompter: b.trial, ForgetHostKeys: true, AcceptHostKeys: b.acceptable(),
 		ConnectTimeout: d.ConnectTimeout, HandshakeTimeout: d.HandshakeTimeout, KeepAlive: d.KeepAlive,
-		NetDial: d.NetDial, Home: d.Home,
+		NetDial: d.NetDial, Home: d.Home, Notice: d.Notice,
 	}
 }
 

@@ -78,7 +78,7 @@ func loginCommand(h config.Host) string {
 	if len(h.Jumps) > 0 {
 		var jumps []string
 		for _, j := range h.Jumps {
-			jumps = append(jumps, fmt.Sprintf("%s@%s", j.User, j.Endpoint()))
+			jumps = append(jumps, fmt.Sprintf("%s@%s", j.User, j.Addr()))
 		}
 		words = append(words, "-J", strings.Join(jumps, ","))
 	}

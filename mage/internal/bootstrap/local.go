@@ -76,7 +76,7 @@ func (b *installation) checkLogin(ctx context.Context) error {
 	if err != nil {
 		return usage(err)
 	}
-	mine, sealed, err := b.dialer.PublicKeys(ctx, b.host.Target())
+	mine, sealed, err := b.dialer.PublicKeys(ctx, b.host.Target)
 	if err != nil {
 		return connectFailure(b.host.Name, err)
 	}

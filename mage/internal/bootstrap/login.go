@@ -34,7 +34,7 @@ func (l *login) dial(ctx context.Context, port int) error {
 // target is the host on a port. Once a host key was verified, every later login
 // is bound to it.
 func (l *login) target(port int) remote.Target {
-	t := l.host.Target()
+	t := l.host.Target
 	t.Port = port
 	if l.key != "" {
 		t.HostKey = l.key

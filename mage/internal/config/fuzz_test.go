@@ -3,8 +3,6 @@ package config
 import (
 	"bytes"
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 )
 
@@ -67,30 +65,6 @@ func FuzzParseAnswer(f *testing.F) {
 		a, err := parseAnswer(out)
 		if err == nil && (a.hostName == "" || a.user == "" || a.port < 1 || a.port > 65535) {
 			t.Errorf("incomplete answer %+v", a)
-		}
-	})
-}
-
-// FuzzReadFiles: any ssh_config is understood or refused by name, and never
-// leads to what is not an address.
-func FuzzReadFiles(f *testing.F) {
-	for _, tc := range bothWays {
-		f.Add([]byte(tc.config))
-	}
-	dir := f.TempDir()
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if bytes.Contains(bytes.ToLower(text), []byte("include")) {
-			return // it would read this machine's files
-		}
-		path := filepath.Join(dir, "ssh_config")
-		if err := os.WriteFile(path, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		r := &Resolver{Config: Default(), SSHConfig: path, Home: "/home/me", Dir: "/", User: "me",
-			LookupEnv: func(string) (string, bool) { return "", false }}
-		h, err := r.ResolveOne(t.Context(), "web.example")
-		if err == nil && (checkAddress(h.Address) != nil || checkUser(h.User) != nil || h.Port < 1) {
-			t.Errorf("resolved to %+v", h)
 		}
 	})
 }

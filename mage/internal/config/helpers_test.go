@@ -25,17 +25,17 @@ func write(t *testing.T, dir, name, text string) string {
 	return path
 }
 
-// resolver resolves with the given vps.yaml and ssh_config, without an ssh
-// program, for a made-up user.
+// resolver resolves with the given vps.yaml and ssh_config for a made-up user. An
+// ssh_config needs the real ssh program: the test is skipped where there is none.
 func resolver(t *testing.T, vps, ssh string) *Resolver {
 	t.Helper()
 	cfg, err := Parse("vps.yaml", []byte(vps))
 	require.NoError(t, err)
 	dir := t.TempDir()
 	cfg.Path = filepath.Join(dir, FileName)
-	return &Resolver{
+	r := &Resolver{
 		Config:    cfg,
-		SSHConfig: write(t, dir, "ssh_config", ssh),
+		SSHConfig: "none",
 		Run:       runSSH,
 		Home:      "/home/me",
 		Dir:       "/work",
@@ -44,11 +44,16 @@ func resolver(t *testing.T, vps, ssh string) *Resolver {
 		Hostname:  "laptop.example.net",
 		LookupEnv: func(name string) (string, bool) { return "env-" + name, name == "SET" },
 	}
+	if ssh != "" {
+		r.SSHConfig = write(t, dir, "ssh_config", ssh)
+		withSSH(t, r)
+	}
+	return r
 }
 
-// withSSH makes a resolver ask the real ssh program; the test is skipped where
-// there is none.
-func withSSH(t *testing.T, r *Resolver) *Resolver {
+// withSSH makes a resolver ask the real ssh program, which has its own idea of who
+// the user is.
+func withSSH(t *testing.T, r *Resolver) {
 	t.Helper()
 	program, err := exec.LookPath("ssh")
 	if err != nil {
@@ -56,10 +61,7 @@ func withSSH(t *testing.T, r *Resolver) *Resolver {
 	}
 	real, err := NewResolver(r.Config)
 	require.NoError(t, err)
-	copied := *r
-	copied.Program = program
-	copied.Home, copied.User, copied.UID = real.Home, real.User, real.UID
-	return &copied
+	r.Program, r.Home, r.User, r.UID = program, real.Home, real.User, real.UID
 }
 
 func one(t *testing.T, r *Resolver, arg string) Host {

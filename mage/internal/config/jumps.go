@@ -3,6 +3,8 @@ package config
 import (
 	"context"
 	"fmt"
+	"github.com/dagadbm/vps/mage/remote"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -16,7 +18,7 @@ const maxJumps = 16
 // each looked up in ssh_config. Only the first of a list follows a ProxyJump of
 // its own; for the others the list itself says how they are reached. chain
 // holds the names that lead here.
-func (r *Resolver) jumps(ctx context.Context, name, list string, chain []string) ([]Host, error) {
+func (r *Resolver) jumps(ctx context.Context, name, list string, chain []string) ([]remote.Target, error) {
 	if list == "" || strings.EqualFold(list, "none") {
 		return nil, nil
 	}
@@ -25,7 +27,7 @@ func (r *Resolver) jumps(ctx context.Context, name, list string, chain []string)
 	if err != nil {
 		return nil, &SSHConfigError{Host: name, Problem: fmt.Sprintf("ProxyJump %q: %v", list, err), Err: err}
 	}
-	var hosts []Host
+	var hosts []remote.Target
 	for i, hop := range hops {
 		if len(chain) > maxJumps || slices.Contains(chain, hop.host) {
 			return nil, &SSHConfigError{
@@ -54,7 +56,8 @@ func (r *Resolver) jumps(ctx context.Context, name, list string, chain []string)
 func parseHops(list string) ([]literal, error) {
 	var hops []literal
 	for item := range strings.SplitSeq(list, ",") {
-		hop, err := parseLiteral(strings.TrimPrefix(strings.TrimSpace(item), "ssh://"))
+		item = strings.TrimPrefix(strings.TrimSpace(item), "ssh://")
+		hop, err := parseLiteral(bracketedIPv4.ReplaceAllString(item, "$1"))
 		if err != nil {
 			return nil, err
 		}
@@ -63,26 +66,27 @@ func parseHops(list string) ([]literal, error) {
 	return hops, nil
 }
 
+// bracketedIPv4 is an address as `ssh -G` prints it.
+var bracketedIPv4 = regexp.MustCompile(`\[([0-9.]+)\]`)
+
 // jump resolves one host on the way. It is not ours, so ssh's defaults hold:
 // port 22 and the local login name.
-func (r *Resolver) jump(ctx context.Context, hop literal) (Host, settings, error) {
+func (r *Resolver) jump(ctx context.Context, hop literal) (remote.Target, settings, error) {
 	s, err := r.settings(ctx, query{name: hop.host, user: hop.user, port: hop.port})
 	if err != nil {
-		return Host{}, settings{}, err
+		return remote.Target{}, settings{}, err
 	}
-	h := Host{
-		Name:         hop.name(),
-		Address:      tidyAddress(s.hostName.value),
-		User:         firstOf(hop.user, s.user.value),
-		Port:         firstOf(hop.port, s.port.value),
-		PortDeclared: hop.port != 0 || s.port.set,
-		Origin:       "ssh_config",
+	h := remote.Target{
+		Name:    hop.name(),
+		Address: tidyAddress(s.hostName.value),
+		User:    firstOf(hop.user, s.user.value),
+		Port:    firstOf(hop.port, s.port.value),
 	}
 	if err := checkTarget(h, hop.host); err != nil {
-		return Host{}, settings{}, err
+		return remote.Target{}, settings{}, err
 	}
 	if err := r.apply(&h, hop.host, s); err != nil {
-		return Host{}, settings{}, err
+		return remote.Target{}, settings{}, err
 	}
 	return h, s, nil
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -125,4 +127,183 @@ func (p *parser) root(cfg *Config, n *yaml.Node) {
 		"hosts":   func(v *yaml.Node) { cfg.Hosts = p.hosts(v) },
 		"install": func(v *yaml.Node) { p.install(&cfg.Install, v) },
 	})
+}
+
+// pair is one key of a mapping with its value, aliases resolved.
+type pair struct {
+	key   *yaml.Node
+	value *yaml.Node
+}
+
+// resolve follows an alias and counts the node. It returns nil when the file
+// stands for more nodes than any real one.
+func (p *parser) resolve(n *yaml.Node) *yaml.Node {
+	p.budget--
+	if p.budget <= 0 {
+		if p.budget == 0 {
+			p.fail(n, "too large when its aliases are followed")
+		}
+		return nil
+	}
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+// mapping lists the pairs of a mapping in file order and reports duplicates.
+// A null is an empty mapping. Pairs of merge keys come last, and only those
+// that the mapping does not have itself.
+func (p *parser) mapping(n *yaml.Node, what string) []pair {
+	n = p.resolve(n)
+	if n == nil || isNull(n) {
+		return nil
+	}
+	if n.Kind != yaml.MappingNode {
+		p.fail(n, "%smust be a mapping of keys to values, not %s", label(what), kindOf(n))
+		return nil
+	}
+	var pairs []pair
+	var merges []*yaml.Node
+	lines := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := p.resolve(n.Content[i])
+		switch {
+		case key == nil:
+			return nil
+		case key.ShortTag() == "!!merge":
+			merges = append(merges, n.Content[i+1])
+		case key.Kind != yaml.ScalarNode || key.ShortTag() != "!!str":
+			p.fail(n.Content[i], "%skey must be text, not %s; put it in quotes", label(what), kindOf(key))
+		case lines[key.Value] != 0:
+			p.fail(n.Content[i], "%sduplicate %q, first on line %d", label(what), key.Value, lines[key.Value])
+		default:
+			lines[key.Value] = n.Content[i].Line
+			pairs = append(pairs, pair{n.Content[i], n.Content[i+1]})
+		}
+	}
+	return p.merge(n, what, pairs, merges)
+}
+
+// merge adds what `<<` brings in. A mapping that merges itself is an error.
+func (p *parser) merge(n *yaml.Node, what string, pairs []pair, sources []*yaml.Node) []pair {
+	if p.merging[n] {
+		p.fail(n, "%sa merge key (<<) that contains itself", label(what))
+		return nil
+	}
+	p.merging[n] = true
+	defer delete(p.merging, n)
+	have := map[string]bool{}
+	for _, own := range pairs {
+		have[p.keyText(own)] = true
+	}
+	for _, source := range sources {
+		for _, one := range p.mergeSources(source) {
+			for _, merged := range p.mapping(one, what) {
+				if key := p.keyText(merged); !have[key] {
+					have[key] = true
+					pairs = append(pairs, merged)
+				}
+			}
+		}
+	}
+	return pairs
+}
+
+// mergeSources lists what a merge key names: one mapping or a list of them.
+func (p *parser) mergeSources(n *yaml.Node) []*yaml.Node {
+	target := p.resolve(n)
+	if target != nil && target.Kind == yaml.SequenceNode {
+		return target.Content
+	}
+	return []*yaml.Node{n}
+}
+
+func (p *parser) keyText(kv pair) string {
+	if kv.key.Kind == yaml.AliasNode {
+		return kv.key.Alias.Value
+	}
+	return kv.key.Value
+}
+
+// fields hands each value of a mapping to the reader of its key.
+func (p *parser) fields(n *yaml.Node, what string, readers map[string]func(*yaml.Node)) {
+	for _, kv := range p.mapping(n, what) {
+		key := p.keyText(kv)
+		if read, ok := readers[key]; ok {
+			read(kv.value)
+			continue
+		}
+		known := slices.Sorted(maps.Keys(readers))
+		if near := closest(key, known); near != "" {
+			p.fail(kv.key, "%sunknown key %q; did you mean %q?", label(what), key, near)
+			continue
+		}
+		p.fail(kv.key, "%sunknown key %q; known keys: %s", label(what), key, shorten(known, 20))
+	}
+}
+
+// text reads a non-empty string. What YAML takes for a number, a boolean or a
+// date is not text: 1.10 would otherwise come back as 1.1.
+func (p *parser) text(n *yaml.Node, what string) (string, bool) {
+	v := p.resolve(n)
+	switch {
+	case v == nil:
+		return "", false
+	case isNull(v) || v.Kind == yaml.ScalarNode && v.Value == "":
+		p.fail(n, "%sempty; give it a value or remove the line", label(what))
+	case v.Kind != yaml.ScalarNode:
+		p.fail(n, "%smust be text, not %s", label(what), kindOf(v))
+	case v.ShortTag() != "!!str":
+		p.fail(n, "%smust be text, but YAML reads %q as %s; put it in quotes", label(what), v.Value, kindOf(v))
+	default:
+		return v.Value, true
+	}
+	return "", false
+}
+
+// checked reads text that must pass check.
+func (p *parser) checked(n *yaml.Node, what string, check func(string) error) string {
+	s, ok := p.text(n, what)
+	if !ok {
+		return ""
+	}
+	if err := check(s); err != nil {
+		p.fail(n, "%s%v", label(what), err)
+		return ""
+	}
+	return s
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// label prefixes a message with the place in the file, if there is one.
+func label(what string) string {
+	if what == "" {
+		return ""
+	}
+	return what + ": "
+}
+
+// kindOf names what YAML made of a value in a person's words.
+func kindOf(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	switch n.ShortTag() {
+	case "!!int", "!!float":
+		return "a number"
+	case "!!bool":
+		return "true or false"
+	case "!!null":
+		return "nothing"
+	case "!!timestamp":
+		return "a date"
+	case "!!str":
+		return "text"
+	}
+	return "a value tagged " + n.ShortTag()
 }

@@ -1,9 +1,14 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
+	"regexp"
 	"strconv"
+	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -143,4 +148,122 @@ func parsePort(s string) (int, error) {
 		return 0, fmt.Errorf("%q is not a port (1 to 65535)", s)
 	}
 	return int(port), nil
+}
+
+func (p *parser) install(in *Install, n *yaml.Node) {
+	p.fields(n, "install", map[string]func(*yaml.Node){
+		"image": func(v *yaml.Node) {
+			in.Image = p.checked(v, "install.image", checkImage)
+		},
+		"engine": func(v *yaml.Node) {
+			in.Engine = p.checked(v, "install.engine", oneOf("docker", "podman"))
+		},
+		"network": func(v *yaml.Node) {
+			in.Network = p.checked(v, "install.network", checkNetwork)
+		},
+		"kexec":     func(v *yaml.Node) { in.Kexec = p.kexec(v) },
+		"deadlines": func(v *yaml.Node) { in.Deadlines = p.deadlines(v) },
+	})
+}
+
+func (p *parser) kexec(n *yaml.Node) *Kexec {
+	var k Kexec
+	before := len(p.errs)
+	p.fields(n, "install.kexec", map[string]func(*yaml.Node){
+		"url":    func(v *yaml.Node) { k.URL = p.checked(v, "install.kexec.url", checkURL) },
+		"sha256": func(v *yaml.Node) { k.SHA256 = strings.ToLower(p.checked(v, "install.kexec.sha256", checkSHA256)) },
+	})
+	if len(p.errs) == before && (k.URL == "" || k.SHA256 == "") {
+		p.fail(n, "install.kexec: needs both url and sha256: what a server boots is never taken unchecked")
+	}
+	return &k
+}
+
+func (p *parser) deadlines(n *yaml.Node) map[string]time.Duration {
+	deadlines := map[string]time.Duration{}
+	for _, kv := range p.mapping(n, "install.deadlines") {
+		phase := p.keyText(kv)
+		what := "install.deadlines." + phase
+		if err := checkTag(phase); err != nil {
+			p.fail(kv.key, "install.deadlines: %q is not the name of a phase", phase)
+			continue
+		}
+		if d, ok := p.duration(kv.value, what); ok {
+			deadlines[phase] = d
+		}
+	}
+	return deadlines
+}
+
+func (p *parser) duration(n *yaml.Node, what string) (time.Duration, bool) {
+	v := p.resolve(n)
+	if v == nil {
+		return 0, false
+	}
+	d, err := time.ParseDuration(v.Value)
+	if v.Kind != yaml.ScalarNode || err != nil || d <= 0 {
+		p.fail(n, "%smust be a duration above zero such as 90s or 20m, not %s", label(what), describe(v))
+		return 0, false
+	}
+	return d, true
+}
+
+func describe(n *yaml.Node) string {
+	if n.Kind == yaml.ScalarNode && !isNull(n) {
+		return strconv.Quote(n.Value)
+	}
+	return kindOf(n)
+}
+
+// nixTag finds Nix's version in the tag of its official image.
+var nixTag = regexp.MustCompile(`^(?:docker\.io/)?nixos/nix:v?(\d+)\.(\d+)`)
+
+func checkImage(s string) error {
+	if strings.HasPrefix(s, "-") || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("%q is not the name of a container image", s)
+	}
+	m := nixTag.FindStringSubmatch(s)
+	if m == nil {
+		return nil
+	}
+	major, _ := strconv.Atoi(m[1])
+	minor, _ := strconv.Atoi(m[2])
+	if major < 2 || major == 2 && minor < 30 {
+		return fmt.Errorf("%q is too old: the installer needs Nix 2.30 or newer", s)
+	}
+	return nil
+}
+
+// networkForm is a network's name, or a kind of network and its options, as the
+// engines' --network takes it.
+var networkForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:=,-]*$`)
+
+func checkNetwork(s string) error {
+	switch {
+	case s == "none":
+		return errors.New("a container without a network reaches no server")
+	case !networkForm.MatchString(s):
+		return fmt.Errorf("%q is not the name of a container network", s)
+	}
+	return nil
+}
+
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.ContainsAny(s, " '\"\\`$") {
+		return fmt.Errorf("%q is not an http or https URL", s)
+	}
+	if u.User != nil {
+		return errors.New("a URL with a password would end in logs; put the image where none is needed")
+	}
+	return nil
+}
+
+var sha256Form = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
+
+func checkSHA256(s string) error {
+	if !sha256Form.MatchString(s) {
+		return fmt.Errorf("%q is not 64 hexadecimal digits", s)
+	}
+	return nil
 }

@@ -1,4 +1,4 @@
-package bootstrap
+package remote
 
 import (
 	"os"
@@ -7,13 +7,13 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/crypto/ssh/knownhosts"
+	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
-func TestReplaceKnownHost(t *testing.T) {
+func TestReplaceHostLines(t *testing.T) {
 	t.Parallel()
-	hashed := knownhosts.HashHostname("other") + " ssh-ed25519 AAAAold"
-	ours := knownhosts.HashHostname("192.0.2.1") + " ssh-ed25519 AAAAold\n" + knownhosts.HashHostname("[192.0.2.1]:2222") + " ssh-rsa AAAAold\n"
+	hashed := xknownhosts.HashHostname("other") + " ssh-ed25519 AAAAold"
+	ours := xknownhosts.HashHostname("192.0.2.1") + " ssh-ed25519 AAAAold\n" + xknownhosts.HashHostname("[192.0.2.1]:2222") + " ssh-rsa AAAAold\n"
 	for name, tc := range map[string]struct{ before, after string }{
 		"no file":         {"", "[192.0.2.1]:2222 ssh-ed25519 AAAAnew\n"},
 		"both ports":      {"192.0.2.1 ssh-rsa AAAAold\n[192.0.2.1]:2222 ssh-ed25519 AAAAold\n", "[192.0.2.1]:2222 ssh-ed25519 AAAAnew\n"},
@@ -33,7 +33,7 @@ func TestReplaceKnownHost(t *testing.T) {
 			}
 			names := []string{"[192.0.2.1]:2222", "192.0.2.1"}
 			for range 2 { // the second time changes nothing
-				require.NoError(t, replaceKnownHost(file, names, "ssh-ed25519 AAAAnew web"))
+				require.NoError(t, replaceHostLines(file, names, "[192.0.2.1]:2222 ssh-ed25519 AAAAnew\n"))
 				text, err := os.ReadFile(file)
 				require.NoError(t, err)
 				assert.Equal(t, tc.after, string(text))
