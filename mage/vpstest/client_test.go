@@ -155,6 +155,12 @@ func (f *follower) close() {
 // probe asks a new login for what it sees and gives it the verdict.
 func probe(t *testing.T, client *ssh.Client, id, verdict string) []string {
 	t.Helper()
+	return probeFor(t, client, id, 0, verdict)
+}
+
+// probeFor is probe that watches the units for a while first.
+func probeFor(t *testing.T, client *ssh.Client, id string, settle time.Duration, verdict string) []string {
+	t.Helper()
 	session, err := client.NewSession()
 	require.NoError(t, err)
 	defer session.Close()
@@ -162,7 +168,7 @@ func probe(t *testing.T, client *ssh.Client, id, verdict string) []string {
 	require.NoError(t, err)
 	stdout, err := session.StdoutPipe()
 	require.NoError(t, err)
-	require.NoError(t, session.Start(run.Shell{}.Probe(id, 0).Line))
+	require.NoError(t, session.Start(run.Shell{}.Probe(id, settle).Line))
 	var seen []string
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() && lines.Text() != "probed=1" {

@@ -31,10 +31,10 @@ func TestConfHoldsEverySetting(t *testing.T) {
 func TestBadConf(t *testing.T) {
 	t.Parallel()
 	for text, message := range map[string]string{
-		"exit=4":              "is not quoted",
-		"# a\nnothing=\"1\"":  `vpstest.conf:2: unknown setting "nothing"`,
-		`exit="many"`:         "invalid syntax",
-		`unit="web.service"`:  "a unit is",
+		"exit=4":                      "is not quoted",
+		"# a\nnothing=\"1\"":          `vpstest.conf:2: unknown setting "nothing"`,
+		`exit="many"`:                 "invalid syntax",
+		`unit="web.service"`:          "a unit is",
 		`unit="a failed x y 0 false"`: "invalid syntax",
 	} {
 		_, err := parseSystem(text)
