@@ -46,7 +46,7 @@ func TestDemoPlaysAServersWholeLife(t *testing.T) {
 		`gateway-token +yes +yes +openclaw`,
 		`pass +web-1: disk`,
 		`pass +web-1: port`,
-		`pass +web-1: age key`,
+		`skipped +web-1: age key`,
 		`web-1 +updated +1 +2`,
 		`changed +modules/system\.nix`,
 		`web-1 +updated +2 +3`,

@@ -3,10 +3,9 @@ package mage
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
 	"github.com/dagadbm/vps/mage/deploy"
-	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/secrets"
 )
@@ -40,20 +39,20 @@ func (s *session) identities(ctx context.Context) (*secrets.Identities, error) {
 	return ids, err
 }
 
-// declared are the secrets that nix/ asks for.
+// declared are the secrets that nix/ asks for, as the last evaluation had them.
 func (s *session) declared(ctx context.Context) ([]secrets.Declared, error) {
-	flake, err := facts.ReadFlake(ctx, filepath.Join(s.Dir, "nix"), nil)
-	if err != nil {
-		return nil, err
+	list, asOf, err := deploy.DeclaredSecrets(ctx, s.Dir)
+	if err == nil && !asOf.IsZero() {
+		s.UI.Warn("what nix/ declares is as of %s; %s finds out what changed since", asOf.Local().Format("2006-01-02 15:04"), next.Target("check"))
 	}
-	return deploy.Declared(flake.Secrets), nil
+	return list, err
 }
 
 // declaredOrWarn is for targets that are of use without knowing.
 func (s *session) declaredOrWarn(ctx context.Context) []secrets.Declared {
 	declared, err := s.declared(ctx)
 	if err != nil {
-		s.UI.Warn("what nix/ declares is not known: %v", err)
+		s.UI.Warn("%v", err)
 	}
 	return declared
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/dagadbm/vps/mage/internal/bootstrap"
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/remote"
 )
@@ -55,9 +57,12 @@ func (p *Project) Bootstrap(ctx context.Context, host string, o BootstrapOptions
 
 func (p *Project) preparedToInstall(pre *prepared) *bootstrap.Prepared {
 	return &bootstrap.Prepared{
-		Tree: containerFiles(pre.tree), Identities: pre.ids, Report: pre.report, Flake: pre.flake,
-		AgeKeyPath: pre.ageKeyPath(), Locked: pre.lock != nil, Warnings: pre.warning,
-		Missing: func() error { return p.refuseMissing("", pre.flake.Secrets) },
+		Tree: facts.ContainerFiles(pre.tree), Identities: pre.ids, Report: pre.report,
+		Locked: pre.lock != nil, Warnings: pre.warning,
+		Evaluate: func(ctx context.Context, log io.Writer, outputs ...string) (*facts.Answer, error) {
+			return p.evaluate(ctx, pre.tree, log, facts.Question{Outputs: outputs})
+		},
+		Missing: func(h facts.Host) error { return p.refuseMissing("", h.Secrets) },
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/dagadbm/vps/mage/internal/bootstrap"
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/vpstest"
@@ -21,6 +22,7 @@ import (
 // candidate is a server that bootstrap could take, and an engine that plays the
 // installer as the test says.
 type candidate struct {
+	hostsOfNix map[string]facts.Host // what Nix says
 	*fixture
 	server *vpstest.Server
 	calls  string // file with the engine's command lines
@@ -35,13 +37,15 @@ ps) ;;
 image) echo sha256:1 ;;
 context) echo unix:///var/run/docker.sock ;;
 info) echo "Debian GNU/Linux 13" ;;
-run) %s ;;
+run) case "$*" in *' eval '*) cat "$0.facts"; exit ;; esac
+: >"$0.ran"
+%s ;;
 esac
 `
 
 func newCandidate(t *testing.T, installer string, options ...vpstest.Option) *candidate {
 	t.Helper()
-	c := &candidate{fixture: newFixture(t)}
+	c := &candidate{fixture: newFixture(t), hostsOfNix: ourHosts()}
 	c.server = c.fixture.server("web", append([]vpstest.Option{vpstest.WithoutNixOS(), cpio("exit 0")}, options...)...)
 	c.put("dev/sda", "")
 	c.put("proc/meminfo", "MemTotal: 4000000 kB\n")
@@ -73,6 +77,7 @@ func (c *candidate) engine(script string) {
 	dir := c.t.TempDir()
 	c.calls = filepath.Join(dir, "calls")
 	c.Config.Install.Engine = filepath.Join(dir, "docker")
+	require.NoError(c.t, os.WriteFile(c.Config.Install.Engine+".facts", []byte(nixSays(c.t, c.hostsOfNix)), 0o600))
 	require.NoError(c.t, program.Write(c.Config.Install.Engine, fmt.Sprintf("#!/bin/sh\necho \"$*\" >>%q\n%s", c.calls, script)))
 }
 
@@ -89,8 +94,7 @@ func (c *candidate) bootstrap() error {
 }
 
 func (c *candidate) ran() bool {
-	calls, _ := os.ReadFile(c.calls) // none: no calls
-	return strings.Contains("\n"+string(calls), "\nrun ")
+	return exists(c.Config.Install.Engine + ".ran")
 }
 
 // failure wants the three parts of an error.
@@ -120,25 +124,29 @@ func TestBootstrapRefusesBeforeItTouchesAnything(t *testing.T) {
 			code: CodeFailed, says: "its name was not typed", next: "mage bootstrap web"},
 		"unknown host key and nobody to ask": {change: func(c *candidate) { c.o.HostKey = "" },
 			code: CodeFailed, says: "is not known", next: "-hostkey=SHA256:"},
-		"bad system":     {change: func(c *candidate) { c.o.System = "mips" }, code: CodeUsage, says: "-system=mips"},
-		"bad builder":    {change: func(c *candidate) { c.o.BuildOn = "moon" }, code: CodeUsage, says: "-buildon=moon"},
-		"bad port":       {change: func(c *candidate) { c.o.Port = 70000 }, code: CodeUsage, says: "-port=70000"},
-		"bad host key":   {change: func(c *candidate) { c.o.HostKey = "SHA256:abc" }, code: CodeUsage, says: "-hostkey="},
-		"bad deadline":   {change: func(c *candidate) { c.Config.Install.Deadlines = deadlines("sleeping") }, code: CodeUsage, says: "sleeping"},
-		"wrong system":   {change: func(c *candidate) { c.o.System = "arm" }, code: CodeFailed, says: `the server is "x86"`, next: "system"},
-		"odd processor":  {options: []vpstest.Option{vpstest.WithArch("riscv64")}, code: CodeFailed, says: "riscv64", next: "x86 or arm"},
-		"little memory":  {change: func(c *candidate) { c.put("proc/meminfo", "MemTotal: 500000 kB\n") }, code: CodeFailed, says: "488 MB", next: "1 GB"},
-		"missing disk":   {change: func(c *candidate) { c.remove("dev/sda") }, code: CodeFailed, says: `no disk "/dev/sda"`, next: "disk.nix"},
-		"no cpio":        {options: []vpstest.Option{cpio("exit 1")}, code: CodeFailed, says: "cpio", next: "install it"},
-		"sudo asks":      {options: []vpstest.Option{vpstest.WithUser("admin"), vpstest.WithSudoPassword()}, change: func(c *candidate) { c.user("admin") }, code: CodeFailed, says: "look at the server", next: "sudo without a password"},
-		"no engine":      {change: func(c *candidate) { c.Config.Install.Engine = "/no/such/docker" }, code: CodeFailed, says: "is not installed", next: "install Docker"},
-		"engine is off":  {change: func(c *candidate) { c.engine("echo 'Cannot connect to the Docker daemon' >&2; exit 1") }, code: CodeFailed, says: "does not answer", next: "docker"},
-		"no image":       {change: func(c *candidate) { c.noImage() }, code: CodeFailed, says: "nixos/nix", next: "install.image"},
-		"example key":    {change: func(c *candidate) { c.example() }, code: CodeUsage, says: "example key"},
-		"no lock":        {change: func(c *candidate) { c.gone("nix/flake.lock") }, code: CodeUsage, says: "flake.lock", next: "mage lock"},
-		"no login":       {change: func(c *candidate) { c.set("ssh-public-key", stranger(c.t)) }, code: CodeUsage, says: "lock you out", next: "secrets:set"},
-		"missing secret": {change: func(c *candidate) { c.declare("unheard-of") }, code: CodeUsage, says: "unheard-of", next: "secrets:set"},
-		"unreachable":    {change: func(c *candidate) { c.o.Port = c.server.SparePort() }, code: CodeUnreachable, says: "connect", next: "port"},
+		"bad system":    {change: func(c *candidate) { c.o.System = "mips" }, code: CodeUsage, says: "-system=mips"},
+		"bad builder":   {change: func(c *candidate) { c.o.BuildOn = "moon" }, code: CodeUsage, says: "-buildon=moon"},
+		"bad port":      {change: func(c *candidate) { c.o.Port = 70000 }, code: CodeUsage, says: "-port=70000"},
+		"bad host key":  {change: func(c *candidate) { c.o.HostKey = "SHA256:abc" }, code: CodeUsage, says: "-hostkey="},
+		"bad deadline":  {change: func(c *candidate) { c.Config.Install.Deadlines = deadlines("sleeping") }, code: CodeUsage, says: "sleeping"},
+		"wrong system":  {change: func(c *candidate) { c.o.System = "arm" }, code: CodeFailed, says: `the server is "x86"`, next: "system"},
+		"odd processor": {options: []vpstest.Option{vpstest.WithArch("riscv64")}, code: CodeFailed, says: "riscv64", next: "x86 or arm"},
+		"little memory": {change: func(c *candidate) { c.put("proc/meminfo", "MemTotal: 500000 kB\n") }, code: CodeFailed, says: "488 MB", next: "1 GB"},
+		"missing disk":  {change: func(c *candidate) { c.remove("dev/sda") }, code: CodeFailed, says: `no disk "/dev/sda"`, next: "disk.nix"},
+		"no cpio":       {options: []vpstest.Option{cpio("exit 1")}, code: CodeFailed, says: "cpio", next: "install it"},
+		"sudo asks":     {options: []vpstest.Option{vpstest.WithUser("admin"), vpstest.WithSudoPassword()}, change: func(c *candidate) { c.user("admin") }, code: CodeFailed, says: "look at the server", next: "sudo without a password"},
+		"no engine":     {change: func(c *candidate) { c.Config.Install.Engine = "/no/such/docker" }, code: CodeFailed, says: "is not installed", next: "install Docker"},
+		"engine is off": {change: func(c *candidate) { c.engine("echo 'Cannot connect to the Docker daemon' >&2; exit 1") }, code: CodeFailed, says: "does not answer", next: "docker"},
+		"no image":      {change: func(c *candidate) { c.noImage() }, code: CodeFailed, says: "nixos/nix", next: "install.image"},
+		"example key":   {change: func(c *candidate) { c.example() }, code: CodeUsage, says: "example key"},
+		"no lock":       {change: func(c *candidate) { c.gone("nix/flake.lock") }, code: CodeUsage, says: "flake.lock", next: "mage lock"},
+		"no login":      {change: func(c *candidate) { c.set("ssh-public-key", stranger(c.t)) }, code: CodeUsage, says: "lock you out", next: "secrets:set"},
+		"missing secret": {change: func(c *candidate) {
+			c.nixSays(func(h *facts.Host) {
+				h.Secrets = append(h.Secrets, facts.Secret{Name: "unheard-of", Key: "unheard-of", File: secretsPath})
+			})
+		}, code: CodeUsage, says: "unheard-of", next: "secrets:set"},
+		"unreachable": {change: func(c *candidate) { c.o.Port = c.server.SparePort() }, code: CodeUnreachable, says: "connect", next: "port"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -249,7 +257,7 @@ func TestBootstrapStopsWhatAnEarlierOneLeftRunning(t *testing.T) {
 	require.Error(t, c.bootstrap())
 	calls, err := os.ReadFile(c.calls)
 	require.NoError(t, err)
-	stop, run := strings.Index(string(calls), "stop --time 10 abc123"), strings.Index(string(calls), "\nrun ")
+	stop, run := strings.Index(string(calls), "stop --time 10 abc123"), strings.LastIndex(string(calls), "\nrun ")
 	assert.Positive(t, stop)
 	assert.Greater(t, run, stop)
 	assert.Contains(t, string(calls), "label=vps.host=web")

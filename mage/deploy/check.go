@@ -54,14 +54,13 @@ func (p *Project) Check(ctx context.Context, o CheckOptions) []Finding { return 
 func (p *Project) check(ctx context.Context, unread error, o CheckOptions) []Finding {
 	c := &checker{p: p, o: o, unread: unread}
 	c.tree = sync.OnceValues(func() (*tree.Tree, error) { return tree.Collect(ctx, p.Dir) })
-	c.flake = sync.OnceValues(func() (*facts.FlakeFacts, error) {
-		return facts.ReadFlake(ctx, filepath.Join(p.Dir, "nix"), nil)
-	})
+	c.engines = sync.OnceValues(func() (findings, string) { return c.engine(ctx) })
+	c.answer = sync.OnceValues(func() (*facts.Answer, error) { return c.ask(ctx) })
 	c.prepared = sync.OnceValues(func() (*prepared, error) { return p.prepare(ctx) })
 	// In the order in which they are best put right: a key to log in with is among
 	// the secrets, and what was put right is committed.
 	groups := []func(context.Context) findings{
-		c.tools, c.config, c.files, c.lock, c.logins, c.secrets, c.git, c.container, c.host,
+		c.tools, c.config, c.files, c.lock, c.logins, c.secrets, c.git, c.evaluation, c.host,
 	}
 	found := make([]findings, len(groups))
 	var wg sync.WaitGroup
@@ -78,7 +77,8 @@ type checker struct {
 	o        CheckOptions
 	unread   error // why vps.yaml is not understood
 	tree     func() (*tree.Tree, error)
-	flake    func() (*facts.FlakeFacts, error)
+	engines  func() (l findings, why string) // why Nix cannot be asked, "" if it can
+	answer   func() (*facts.Answer, error)   // what Nix says about the tree
 	prepared func() (*prepared, error)
 }
 

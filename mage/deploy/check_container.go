@@ -2,13 +2,12 @@ package deploy
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
+	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
 )
@@ -17,117 +16,137 @@ import (
 const (
 	engineFinding = "container engine"
 	imageFinding  = "container image"
-	nixFinding    = "nix flake check"
 	evalFinding   = "evaluation"
 )
 
-// container asks Nix itself, in a container, what it thinks of nix/.
-func (c *checker) container(ctx context.Context) (l findings) {
-	n := c.p.nix(nil, io.Discard)
-	if why := c.engine(ctx, n, &l); why != "" {
-		l.skip(nixFinding, "%s", why)
-		l.skip(evalFinding, "%s", why)
-		return l
+// notAsked says why Nix was not asked: what depends on its answer is unknown.
+type notAsked struct{ why string }
+
+func (e notAsked) Error() string { return "unknown: " + e.why }
+
+// engine looks whether there is one, and its image. It says why Nix cannot be
+// asked, if it cannot.
+func (c *checker) engine(ctx context.Context) (l findings, why string) {
+	install := c.p.Config.Install
+	engine := container.Engine{Program: install.Engine}
+	if err := engine.Ping(ctx); err != nil {
+		l.err(engineFinding, err, next.Words("start the container engine"))
+		l.skip(imageFinding, "no container engine answers")
+		return l, "no container engine answers"
 	}
-	var err error
-	if n.tree, err = c.tree(); err != nil {
-		l.skip(nixFinding, "the tree could not be collected")
-		l.skip(evalFinding, "the tree could not be collected")
-		return l
+	l.pass(engineFinding, "%s answers", install.Engine)
+	has, err := engine.HasImage(ctx, install.Image)
+	switch {
+	case err != nil:
+		l.err(imageFinding, err, next.Words("start the container engine"))
+		return l, "the image could not be asked for"
+	case !has:
+		l.fail(imageFinding, next.Shell(install.Engine, "pull", install.Image), "%s is not here yet", install.Image)
+		return l, "the container image is not here"
+	}
+	l.pass(imageFinding, "%s", install.Image)
+	return l, ""
+}
+
+// ask gives what Nix says about the tree, each output evaluated whole and once. An
+// answer about this very tree that is kept is as good as a new one. The error is
+// notAsked, or about the flake.
+func (c *checker) ask(ctx context.Context) (*facts.Answer, error) {
+	t, err := c.tree()
+	if err != nil {
+		return nil, notAsked{"the tree could not be collected"}
+	}
+	q := facts.Question{Outputs: c.outputs(), Build: true}
+	if answer, ok := facts.LoadKept(c.p.Dir).Answer(t.Manifest().Digest(), q); ok {
+		return answer, nil
+	}
+	if c.o.Offline {
+		return nil, notAsked{"-offline starts no container"}
+	}
+	if _, why := c.engines(); why != "" {
+		return nil, notAsked{why}
 	}
 	progress := c.p.UI.Progress("nix")
 	defer progress.Close()
 	line := progress.Host("nix")
-	line.Phase("checking the flake")
-	_, err = n.run(ctx, "", flakeCheckArgs()...)
-	l.verdict(nixFinding, err, next.Target("check"), "nothing is wrong in the flake")
-	line.Phase("evaluating every output")
-	l = append(l, c.evaluate(ctx, n)...)
+	line.Phase("evaluating the configuration")
+	answer, err := c.p.evaluate(ctx, t, line, q)
 	line.Done(resultOf(err), nil)
-	return l
+	return answer, err
 }
 
-func flakeCheckArgs() []string {
-	return []string{"flake", "check", "--no-build", "--no-write-lock-file", "path:/work"}
-}
-
-// engine looks whether there is one, and its image. It says why Nix cannot be
-// asked, if it cannot.
-func (c *checker) engine(ctx context.Context, n *nixOnTree, l *findings) string {
-	if err := n.engine.Ping(ctx); err != nil {
-		l.err(engineFinding, err, next.Words("start the container engine"))
-		l.skip(imageFinding, "no container engine answers")
-		return "no container engine answers"
+// outputs are those that the hosts of vps.yaml are built from; none, which stands
+// for all, if that is not known of each of them.
+func (c *checker) outputs() []string {
+	var names []string
+	for _, h := range c.p.Config.Hosts {
+		name := h.KnownOutput()
+		if name == "" {
+			return nil
+		}
+		names = append(names, name)
 	}
-	l.pass(engineFinding, "%s answers", c.p.Config.Install.Engine)
-	has, err := n.engine.HasImage(ctx, n.image)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// evaluation: each output, with what Nix says about it.
+func (c *checker) evaluation(context.Context) (l findings) {
+	l, _ = c.engines()
+	answer, err := c.answer()
 	switch {
+	case errors.As(err, new(notAsked)):
+		l.skip(evalFinding, "%v", err)
+		return l
 	case err != nil:
-		l.err(imageFinding, err, next.Words("start the container engine"))
-		return "the image could not be asked for"
-	case !has:
-		l.fail(imageFinding, next.Shell(c.p.Config.Install.Engine, "pull", n.image), "%s is not here yet", n.image)
-		return "the image is not here"
-	}
-	l.pass(imageFinding, "%s", n.image)
-	if c.o.Offline {
-		return "-offline"
-	}
-	return ""
-}
-
-// evaluate lets Nix evaluate the outputs that hosts are built from, each by
-// itself, so that each has a finding of its own.
-func (c *checker) evaluate(ctx context.Context, n *nixOnTree) (l findings) {
-	names, err := c.outputNames(ctx, n)
-	if err != nil {
 		l.err(evalFinding, err, next.Target("check"))
 		return l
 	}
+	names := c.outputs()
+	if len(names) == 0 {
+		names = answer.Outputs
+	}
 	for _, name := range names {
-		facts, err := facts.ReadFlake(ctx, "/work", n, name)
-		if err == nil && !slices.Contains(facts.Outputs, name) {
-			err = fmt.Errorf("nix/flake.nix has no output %q", name)
+		host, err := answer.Host(name)
+		if errors.As(err, new(*facts.NoOutputError)) {
+			continue // told of the host
 		}
-		if err != nil {
-			l.err(evalFinding+" of "+name, evalError(err), next.Target("check"))
-			continue
-		}
-		h := facts.Host(name)
-		l.pass(evalFinding+" of "+name, "SSH on port %d, %d secrets, disk %s", h.SSHPort, len(h.Secrets), strings.Join(h.Disks, ", "))
+		l.verdict(evalFinding+" of "+name, err, next.Target("check"), "%s", summaryOf(host))
 	}
 	return l
 }
 
-// evalError gives Nix's own words alone.
-func evalError(err error) error {
-	var said *NixError
-	if errors.As(err, &said) {
-		return said
-	}
-	return err
+// summaryOf is a host in a line.
+func summaryOf(h facts.Host) string {
+	return fmt.Sprintf("%s, %s, %s", portsText(h.SSHPorts), secretsText(h.Secrets), disksText(h.Disks))
 }
 
-// outputNames are the outputs that the hosts of vps.yaml are built from, or all
-// if that is not known of each of them.
-func (c *checker) outputNames(ctx context.Context, n *nixOnTree) ([]string, error) {
-	var names []string
-	for _, h := range c.p.Config.Hosts {
-		if name := outputOf(h); name != "" {
-			names = append(names, name)
+func portsText(ports []int) string {
+	switch len(ports) {
+	case 0:
+		if ports == nil {
+			return "SSH on an unknown port"
 		}
+		return "no SSH"
+	case 1:
+		return fmt.Sprintf("SSH on port %d", ports[0])
 	}
-	if len(names) == 0 || len(names) < len(c.p.Config.Hosts) {
-		out, err := n.Eval(ctx, "--json", "--no-write-lock-file", "path:/work#nixosConfigurations", "--apply", "builtins.attrNames")
-		if err != nil {
-			return nil, err
-		}
-		var all []string
-		if err := json.Unmarshal(out, &all); err != nil {
-			return nil, fmt.Errorf("nix printed something else than the names of the outputs: %w", err)
-		}
-		names = append(names, all...)
+	return "SSH on ports " + strings.Trim(fmt.Sprint(ports), "[]")
+}
+
+func secretsText(list []facts.Secret) string {
+	if list == nil {
+		return "unknown secrets"
 	}
-	slices.Sort(names)
-	return slices.Compact(names), nil
+	return fmt.Sprintf("%d secrets", len(list))
+}
+
+func disksText(disks []string) string {
+	switch {
+	case disks == nil:
+		return "unknown disks"
+	case len(disks) == 0:
+		return "no disk"
+	}
+	return "disk " + strings.Join(disks, ", ")
 }

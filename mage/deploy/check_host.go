@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/bootstrap"
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
@@ -59,8 +61,8 @@ func (c *hostCheck) run(ctx context.Context) {
 	defer c.link.close()
 	began := time.Now()
 	keyFile := defaultAgeKey
-	if flake, err := c.flake(); err == nil && flake.AgeKeyFile != "" {
-		keyFile = flake.AgeKeyFile
+	if age := c.declares(c.h.KnownOutput()).Age; age != nil && age.KeyFile != "" {
+		keyFile = age.KeyFile
 	}
 	facts, err := c.link.facts(ctx, run.FactsQuery{AgeKey: keyFile, Manifest: true, Units: true})
 	if err != nil {
@@ -138,11 +140,8 @@ func (c *hostCheck) clock(theirs, before, after time.Time) {
 
 // fresh looks at what an install needs, and at the disk, which the boot loader
 // needs for ever.
-func (c *hostCheck) fresh(ctx context.Context, facts run.Facts) run.FreshFacts {
-	var disks []string
-	if flake, err := c.flake(); err == nil {
-		disks = flake.Host(output(c.h, facts)).Disks
-	}
+func (c *hostCheck) fresh(ctx context.Context, server run.Facts) run.FreshFacts {
+	disks := c.declares(output(c.h, server)).Disks
 	out, err := c.link.ask(ctx, c.link.shell().Fresh(disks))
 	if err != nil {
 		c.err("disk", c.link.askFailure("look at the disks", err), next.Step{})
@@ -192,22 +191,36 @@ func (c *hostCheck) boot(f run.Facts) {
 	} else {
 		c.pass("/boot", "%d MB free", f.FreeBoot>>20)
 	}
-	if c.link.port != c.h.Port {
-		c.fail("port", next.Say("write port: %d for it in vps.yaml, or correct nix/", c.link.port),
-			"it answers on port %d, and is declared on port %d", c.link.port, c.h.Port)
-		return
+	c.port(c.declares(output(c.h, f)).SSHPorts)
+}
+
+// port: where the server listens, where it is looked for, and where the present
+// tree lets it listen. An update follows a port that moves.
+func (c *hostCheck) port(ports []int) {
+	here := c.link.port
+	switch {
+	case here != c.h.Port && c.h.PortDeclared:
+		c.fail("port", next.Say("write port: %d for it in vps.yaml", here), "it answers on port %d, and is looked for on port %d", here, c.h.Port)
+	case ports == nil:
+		c.skip("port", "%d now; the port that nix/ gives to sshd is unknown", here)
+	case len(ports) == 0:
+		c.fail("port", next.Words("set services.openssh.enable = true"), "the configuration has no sshd: an update could not be confirmed")
+	case !slices.Contains(ports, here):
+		c.pass("port", "%d now; the next update moves it to %d, and goes along", here, ports[0])
+	default:
+		c.pass("port", "%d here and in nix/", here)
 	}
-	flake, err := c.flake()
+}
+
+// declares gives what Nix says about an output; all of it is unknown if Nix was
+// not asked.
+func (c *hostCheck) declares(output string) facts.Host {
+	answer, err := c.answer()
 	if err != nil {
-		c.skip("port", "what nix/ says of it is not known")
-		return
+		return facts.Host{}
 	}
-	if port := flake.Host(output(c.h, f)).SSHPort; port != 0 && port != c.h.Port {
-		c.fail("port", next.Say("write port: %d for it in vps.yaml, or correct nix/", port),
-			"nix/ lets sshd listen on port %d, and vps.yaml says port %d: the next update could not be confirmed", port, c.h.Port)
-		return
-	}
-	c.pass("port", "%d here and in nix/", c.h.Port)
+	h, _ := answer.Host(output)
+	return h
 }
 
 // deployable is what an update of this tree would refuse.
@@ -218,10 +231,30 @@ func (c *hostCheck) deployable(ctx context.Context, f run.Facts) {
 		return
 	}
 	c.verdict("space", refuseSpace(c.h, pre, f), next.Step{}, "%d MB free for /nix/store, %d MB for /etc", f.FreeNix>>20, f.FreeEtc>>20)
-	c.verdict("output", refuseOutput(c.h, pre, f), next.Step{}, "%s", output(c.h, f))
-	c.verdict("age key", refuseKey(c.h, pre, f), next.Step{}, "the server's key decrypts %s", secretsPath)
+	c.output(pre, f)
+	c.ageKey(pre, f)
 	c.verdict("commit", refuseCommit(ctx, c.h, &ancestry{dir: c.p.Dir}, f, false), next.Step{}, "%s", recordText(f.Record))
 	c.verdict("nixpkgs", refuseOlder(c.h, pre, f, false), next.Step{}, "flake.lock is not older than what runs there")
+}
+
+func (c *hostCheck) output(pre *prepared, f run.Facts) {
+	if _, known := pre.kept.Outputs(pre.digest); !known {
+		c.skip("output", "%s; whether nix/ has it is unknown", output(c.h, f))
+		return
+	}
+	c.verdict("output", refuseOutput(c.h, pre, f), next.Step{}, "%s", output(c.h, f))
+}
+
+func (c *hostCheck) ageKey(pre *prepared, f run.Facts) {
+	age := pre.facts(output(c.h, f)).Age
+	switch {
+	case age == nil:
+		c.skip("age key", "which key the system decrypts with is unknown")
+	case age.KeyFile == "":
+		c.skip("age key", "the system decrypts with other keys than an age key file: %s", strings.Join(age.SSHKeyPaths, ", "))
+	default:
+		c.verdict("age key", refuseKey(c.h, pre, f), next.Step{}, "the server's key decrypts %s", secretsPath)
+	}
 }
 
 func recordText(r *run.Record) string {

@@ -81,41 +81,29 @@ func (c *checker) files(context.Context) (l findings) {
 	} else {
 		l.pass("tree", "%s", strings.Join(append([]string{fmt.Sprintf("%d files, %d kB", t.Manifest().Len(), (t.Size()+1023)>>10)}, t.Warnings()...), "; "))
 	}
-	flake, err := c.flake()
-	var unclear *facts.FlakeError
+	answer, err := c.answer()
 	switch {
-	case errors.As(err, &unclear) && strings.Contains(unclear.Problem, "the tree does not have"):
-		l.fail("nix/", next.Words("restore that file, or remove its name from there"), "%v", err)
-		return l
-	case errors.As(err, &unclear):
-		l.skip("nix/", "not in the form that is read here, so that only Nix itself can judge it: %v", err)
+	case errors.As(err, new(notAsked)):
+		l.skip("nix/", "%v", err)
 		return l
 	case err != nil:
-		l.err("nix/", err, next.Words("correct nix/"))
+		l.skip("nix/", "does not evaluate")
 		return l
 	}
-	l.pass("nix/", "outputs %s", strings.Join(flake.Outputs, ", "))
-	l.outputs(c.p.Config.Hosts, flake)
+	l.pass("nix/", "outputs %s", strings.Join(answer.Outputs, ", "))
+	l.outputs(c.p.Config.Hosts, answer.Outputs)
 	return l
 }
 
-// outputs: each host of vps.yaml is built from an output that there is.
-func (l *findings) outputs(hosts []config.HostEntry, flake *facts.FlakeFacts) {
+// outputs: each host of vps.yaml is built from an output that exists.
+func (l *findings) outputs(hosts []config.HostEntry, outputs []string) {
 	for _, h := range hosts {
-		name := outputOf(h)
-		if name != "" && !slices.Contains(flake.Outputs, name) {
+		name := h.KnownOutput()
+		if name != "" && !slices.Contains(outputs, name) {
 			l.fail("output of "+h.Name, next.Words("add it to nixosConfigurations, or name another one as flake: in vps.yaml"),
-				"nix/flake.nix has no output %q", name)
+				"%v", &facts.NoOutputError{Output: name, Has: outputs})
 		}
 	}
-}
-
-// outputOf names the output that a host is built from, "" if the server decides.
-func outputOf(h config.HostEntry) string {
-	if h.Flake == "" && h.System != "" {
-		return "vps-" + h.System
-	}
-	return h.Flake
 }
 
 func (c *checker) lock(context.Context) (l findings) {
@@ -134,28 +122,7 @@ func (c *checker) lock(context.Context) (l findings) {
 		l.err(lockName, checkOld(data), next.Target("lock"))
 		return l
 	}
-	l.locked(t, lock)
-	return l
-}
-
-// locked compares a lock with the inputs that flake.nix names.
-func (l *findings) locked(t *tree.Tree, lock *facts.Lock) {
-	flake, _ := t.File("flake.nix")
-	inputs, err := facts.FlakeInputs(flake)
-	if err != nil {
-		l.skip(lockName, "the inputs of flake.nix could not be read: %v", err)
-		return
-	}
-	missing, extra := lock.Differs(inputs)
-	switch {
-	case len(missing) > 0:
-		l.fail(lockName, next.Target("lock", "-input="+missing[0]), "does not pin %s", strings.Join(missing, ", "))
-		return
-	case len(extra) > 0:
-		l.fail(lockName, next.Target("lock"), "pins what flake.nix does not name: %s", strings.Join(extra, ", "))
-		return
-	}
-	text := fmt.Sprintf("pins all %d inputs", len(inputs))
+	text := fmt.Sprintf("pins %d inputs", len(lock.Pins()))
 	if pin, ok := lock.Nixpkgs(); ok {
 		text += ", nixpkgs of " + pin.LastModified.Format("2006-01-02")
 		if time.Since(pin.LastModified) > oldLock {
@@ -163,6 +130,7 @@ func (l *findings) locked(t *tree.Tree, lock *facts.Lock) {
 		}
 	}
 	l.pass(lockName, "%s", text)
+	return l
 }
 
 // secrets are the findings of secrets:check.
@@ -171,15 +139,32 @@ func (c *checker) secrets(ctx context.Context) (l findings) {
 		secret, err := c.p.UI.Password(ctx, fmt.Sprintf("Passphrase of %s: ", file))
 		return string(secret), err
 	}}
-	flake, err := c.flake()
-	if o.DeclaredErr = err; err == nil {
-		o.Declared = Declared(flake.Secrets)
-	}
+	o.Declared, o.DeclaredErr = c.declared()
 	for _, f := range secrets.Check(ctx, c.p.Dir, o) {
 		f.Name = "secrets: " + f.Name
 		l = append(l, f)
 	}
 	return l
+}
+
+// declared are the secrets of secrets.yaml that the outputs declare, each once.
+func (c *checker) declared() ([]secrets.Declared, error) {
+	answer, err := c.answer()
+	if err != nil {
+		return nil, err
+	}
+	var all []facts.Secret
+	for _, name := range answer.Outputs {
+		host, err := answer.Host(name)
+		if err != nil {
+			return nil, err
+		}
+		if host.Secrets == nil {
+			return nil, notAsked{fmt.Sprintf("Nix does not say which secrets output %q declares", name)}
+		}
+		all = append(all, host.Secrets...)
+	}
+	return Declared(all), nil
 }
 
 // git: what is deployed should be what others can get.

@@ -5,12 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
@@ -20,11 +20,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// evaluated is what Nix would say of the two outputs.
-const evaluated = `{"vps-x86": {"ports": [2222], "disks": ["/dev/sda"], "keyFile": "/var/lib/sops-nix/key.txt", "secrets": []},
-"vps-arm": {"ports": [2222], "disks": ["/dev/sda"], "keyFile": "/var/lib/sops-nix/key.txt", "secrets": []}}`
-
-var goodNix = "case \"$*\" in *attrNames) echo '[\"vps-arm\", \"vps-x86\"]' ;; *'nix --extra'*' eval '*)\n" + prints(evaluated) + "\n;; esac"
+// goodNix evaluates the outputs of nix/.
+func goodNix(t *testing.T, hosts map[string]facts.Host) string {
+	t.Helper()
+	return "case \"$*\" in *'nix --extra'*' eval '*)\n" + prints(nixSays(t, hosts)) + "\n;; esac"
+}
 
 // newCheck is a project in git with a host "web" that it was deployed to, where
 // nothing is wrong.
@@ -32,22 +32,13 @@ func newCheck(t *testing.T, options ...vpstest.Option) (*fixture, *vpstest.Serve
 	t.Helper()
 	f := newFixture(t)
 	f.Config = config.Default()
-	f.fakeEngine(goodNix)
 	s := f.server("web", append([]vpstest.Option{vpstest.WithFree("/", 4<<20)}, options...)...)
 	require.NoError(t, s.WriteFile("/dev/sda", ""))
 	f.Config.Hosts = []config.HostEntry{{Name: "web", System: "x86"}}
-	f.setPort(s.Port())
+	hosts := edited(ourHosts(), func(h *facts.Host) { h.SSHPorts = []int{s.Port()} })
+	f.fakeEngine(goodNix(t, hosts))
 	f.commit()
 	return f, s
-}
-
-// setPort lets nix/ say where the played server's sshd really is.
-func (f *fixture) setPort(port int) {
-	f.t.Helper()
-	path := filepath.Join(f.Dir, "nix/modules/security.nix")
-	data, err := os.ReadFile(path)
-	require.NoError(f.t, err)
-	f.write("modules/security.nix", strings.Replace(string(data), "default = 2222;", "default = "+strconv.Itoa(port)+";", 1))
 }
 
 func (f *fixture) commit() {
@@ -98,7 +89,7 @@ func TestCheckFindsNothingWrong(t *testing.T) {
 		assert.NotContains(t, x.Detail, "AGE-SECRET-KEY")
 	}
 	for _, name := range []string{"go", "vps.yaml", "tree", "nix/", "flake.lock", "secrets: secrets.yaml", "git", "SSH keys",
-		"container engine", "container image", "nix flake check", "evaluation of vps-x86",
+		"container engine", "container image", "evaluation of vps-x86",
 		"web: reachable", "web: host key", "web: clock", "web: architecture", "web: disk", "web: NixOS", "web: memory", "web: free",
 		"web: /boot", "web: port", "web: last run", "web: units", "web: reboot", "web: space", "web: output", "web: age key",
 		"web: commit", "web: nixpkgs"} {
@@ -116,13 +107,6 @@ func TestCheckFindsLocalFaults(t *testing.T) {
 	}{
 		{"no lock", func(f *fixture) { f.remove("nix/flake.lock") }, "flake.lock", "mage lock"},
 		{"bad lock", func(f *fixture) { f.write("flake.lock", "<<<<<<<") }, "flake.lock", "git checkout"},
-		{"an input that is not locked", func(f *fixture) {
-			f.replace("nix/flake.nix", "disko = {", "new.url = \"github:a/b\"; disko = {")
-		}, "flake.lock", "mage lock -input=new"},
-		{"an input that is gone", func(f *fixture) {
-			f.replace("nix/flake.lock", `"disko": "disko"`, `"old": "disko", "disko": "disko"`)
-		}, "flake.lock", "mage lock"},
-		{"a module is missing", func(f *fixture) { f.remove("nix/modules/disk.nix") }, "nix/", "restore"},
 		{"no flake", func(f *fixture) { f.remove("nix/flake.nix") }, "tree", "mage init"},
 		{"an output that does not exist", func(f *fixture) { f.Config.Hosts[0].Flake = "web" }, "output of web", "nixosConfigurations"},
 		{"a change", func(f *fixture) { f.write("new.nix", "{ }") }, "git", "git commit"},
@@ -138,7 +122,7 @@ func TestCheckFindsLocalFaults(t *testing.T) {
 			f, _ := newCheck(t)
 			c.spoil(f)
 
-			bad := failed(f.Check(t.Context(), CheckOptions{Offline: true}))
+			bad := failed(f.Check(t.Context(), CheckOptions{}))
 
 			require.Contains(t, bad, c.finding)
 			assert.Contains(t, bad[c.finding].Next.String(), c.remedy)
@@ -169,7 +153,7 @@ func TestCheckWithoutWhatNixNeeds(t *testing.T) {
 		skipped         string
 	}{
 		{"no engine", "", "container engine", "install Docker", "no container engine answers"},
-		{"no image", "case $1 in version) echo 1 ;; image) echo 'No such image' >&2; exit 1 ;; esac", "container image", " pull nixos/nix:", "the image is not here"},
+		{"no image", "case $1 in version) echo 1 ;; image) echo 'No such image' >&2; exit 1 ;; esac", "container image", " pull nixos/nix:", "the container image is not here"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -184,8 +168,8 @@ func TestCheckWithoutWhatNixNeeds(t *testing.T) {
 			bad := failed(found)
 			assert.Len(t, bad, 1)
 			assert.Contains(t, bad[c.finding].Next.String(), c.remedy)
-			for _, name := range []string{nixFinding, evalFinding} {
-				assert.Equal(t, Finding{Name: name, Status: secrets.Skipped, Detail: c.skipped}, find(t, found, name))
+			for _, name := range []string{"nix/", evalFinding} {
+				assert.Equal(t, Finding{Name: name, Status: secrets.Skipped, Detail: "unknown: " + c.skipped}, find(t, found, name))
 			}
 		})
 	}
@@ -199,7 +183,7 @@ func TestCheckOfflineStartsNoContainer(t *testing.T) {
 	found := f.Check(t.Context(), CheckOptions{Offline: true})
 
 	assert.Empty(t, failed(found))
-	assert.Equal(t, "-offline", find(t, found, nixFinding).Detail)
+	assert.Equal(t, "unknown: -offline starts no container", find(t, found, evalFinding).Detail)
 	assert.NotContains(t, calls(), "run --rm")
 }
 
@@ -210,10 +194,8 @@ func TestCheckTellsWhatNixSays(t *testing.T) {
 
 	bad := failed(f.Check(t.Context(), CheckOptions{}))
 
-	for _, name := range []string{nixFinding, "evaluation of vps-x86"} {
-		assert.Contains(t, bad[name].Detail, "undefined variable 'pkg' (nix/modules/system.nix:12:30)", name)
-		assert.Equal(t, "correct nix/modules/system.nix:12:30", bad[name].Next.String())
-	}
+	assert.Contains(t, bad[evalFinding].Detail, "undefined variable 'pkg' (nix/modules/system.nix:12:30)")
+	assert.Equal(t, "correct nix/modules/system.nix:12:30", bad[evalFinding].Next.String())
 }
 
 func TestCheckFindsWhatAHostWouldRefuse(t *testing.T) {
@@ -246,9 +228,9 @@ func TestCheckFindsWhatAHostWouldRefuse(t *testing.T) {
 		{name: "little memory", spoil: func(_ *fixture, s *vpstest.Server) {
 			_ = s.WriteFile("/proc/meminfo", "MemTotal: 400000 kB\n")
 		}, finding: "memory", remedy: "1 GB"},
-		{name: "another port in nix/", spoil: func(f *fixture, s *vpstest.Server) {
-			f.replace("nix/modules/security.nix", "default = "+strconv.Itoa(s.Port())+";", "default = 2022;")
-		}, finding: "port", remedy: "port: 2022"},
+		{name: "no sshd in nix/", spoil: func(f *fixture, _ *vpstest.Server) {
+			f.fakeEngine(goodNix(f.t, edited(ourHosts(), func(h *facts.Host) { h.SSHPorts = []int{} })))
+		}, finding: "port", remedy: "openssh.enable"},
 		{name: "clock", options: []vpstest.Option{vpstest.WithPrograms(map[string]string{"date": "#!/bin/sh\necho 1000000000\n"})}, finding: "clock", remedy: "timesyncd"},
 		{name: "interrupted commit", spoil: func(_ *fixture, s *vpstest.Server) {
 			_ = s.WriteFile("/var/lib/vps/intent", "id=20260101T000000Z-00000000\n")
@@ -269,7 +251,7 @@ func TestCheckFindsWhatAHostWouldRefuse(t *testing.T) {
 				c.spoil(f, s)
 			}
 
-			bad := failed(f.Check(t.Context(), CheckOptions{Host: "web", Offline: true}))
+			bad := failed(f.Check(t.Context(), CheckOptions{Host: "web"}))
 
 			require.Contains(t, bad, "web: "+c.finding)
 			assert.Contains(t, bad["web: "+c.finding].Next.String(), c.remedy)
@@ -283,7 +265,7 @@ func TestCheckOfAServerThatIsNotOurs(t *testing.T) {
 	t.Parallel()
 	f, _ := newCheck(t, vpstest.WithoutNixOS())
 
-	found := f.Check(t.Context(), CheckOptions{Host: "web", Offline: true})
+	found := f.Check(t.Context(), CheckOptions{Host: "web"})
 
 	assert.Equal(t, secrets.Skipped, find(t, found, "web: NixOS").Status)
 	assert.Contains(t, find(t, found, "web: NixOS").Detail, "mage bootstrap web")

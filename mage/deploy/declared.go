@@ -1,30 +1,69 @@
 package deploy
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
+	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/secrets"
 )
 
-// Declared gives what nix/ declares in the form that package secrets takes,
-// without those secrets that lie in encrypted files of their own.
-func Declared(list []facts.Declared) []secrets.Declared {
+// Declared gives declared secrets in the form that package secrets takes, without
+// those that lie in other files than secrets.yaml.
+func Declared(list []facts.Secret) []secrets.Declared {
 	var out []secrets.Declared
 	for _, d := range list {
-		if !d.OtherFile {
-			out = append(out, secrets.Declared{Name: d.Name, Key: d.Key, Path: d.Path, Owner: d.Owner,
-				Mode: d.Mode, NeededForUsers: d.NeededForUsers})
+		if d.File == secretsPath && d.Key != "" {
+			declared := secrets.Declared{Name: d.Name, Key: d.Key, Path: d.Path, Owner: d.Owner,
+				Mode: d.Mode, NeededForUsers: d.NeededForUsers}
+			if !slices.Contains(out, declared) { // by several hosts
+				out = append(out, declared)
+			}
 		}
 	}
 	return out
 }
 
+// DeclaredSecrets gives the secrets of secrets.yaml that the configuration of the
+// project in dir declares, as the last evaluation on this machine had them. asOf
+// is the time of that evaluation if the tree was changed since, else zero. Where
+// there was none it is an error: they are unknown.
+func DeclaredSecrets(ctx context.Context, dir string) (list []secrets.Declared, asOf time.Time, err error) {
+	kept, digest := facts.LoadKept(dir), ""
+	if t, err := tree.Collect(ctx, dir); err == nil {
+		digest = t.Manifest().Digest()
+	}
+	var all []facts.Secret
+	for _, output := range kept.Known() {
+		h, when, _ := kept.AsOf(output)
+		if _, current := kept.Host(output, digest); !current && (asOf.IsZero() || when.Before(asOf)) {
+			asOf = when
+		}
+		all = append(all, h.Secrets...)
+	}
+	if len(kept.Known()) > 0 {
+		return Declared(all), asOf, nil
+	}
+	if shipped, ok := facts.Shipped(func(name string) ([]byte, error) {
+		return os.ReadFile(filepath.Join(dir, "nix", filepath.FromSlash(name)))
+	}); ok {
+		return Declared(shipped), asOf, nil
+	}
+	return nil, asOf, next.With(errors.New("which secrets nix/ declares is unknown: it was not evaluated here yet"),
+		next.Say("%s finds out", next.Target("check")))
+}
+
 // refuseMissing: a system whose declared secret is not in secrets.yaml fails
 // when it is activated.
-func (p *Project) refuseMissing(host string, declared []facts.Declared) error {
+func (p *Project) refuseMissing(host string, declared []facts.Secret) error {
 	list, err := secrets.List(p.Dir, Declared(declared))
 	if err != nil {
 		return usage(err)

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/secrets"
@@ -121,14 +120,13 @@ func (b *beginning) nix() error {
 
 // secrets makes the key and what is encrypted to it.
 func (b *beginning) secrets(ctx context.Context, o InitOptions) error {
-	flake, err := facts.ReadFlake(ctx, b.path("nix"), nil)
+	declared, _, err := DeclaredSecrets(ctx, b.dir)
 	if err != nil {
-		b.ui.Warn("what nix/ declares is not known: %v", err)
-		flake = &facts.FlakeFacts{}
+		b.ui.Warn("%v", err)
 	}
 	console := initConsole{b.ui}
 	_, err = secrets.Init(ctx, b.dir, secrets.InitOptions{
-		Console: console, Declared: Declared(flake.Secrets), SSHKey: o.SSHKey, Getenv: o.Getenv,
+		Console: console, Declared: declared, SSHKey: o.SSHKey, Getenv: o.Getenv,
 		Ask: func(ctx context.Context, file string) (string, error) {
 			return console.AskHidden(ctx, fmt.Sprintf("Passphrase of %s: ", file))
 		},

@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
@@ -35,12 +35,15 @@ func (p *Project) Lock(ctx context.Context, input string) ([]Move, error) {
 		return nil, usage(err)
 	}
 	old, _ := t.File(lockName)
-	if err := errors.Join(checkInput(t, input), checkOld(old)); err != nil {
+	if err := errors.Join(checkInput(input), checkOld(old)); err != nil {
 		return nil, usage(err)
 	}
 	fresh, err := p.newLock(ctx, t, input)
 	if err != nil {
 		return nil, &Failure{Code: CodeFailed, Err: err, Now: "nix/flake.lock is as it was", Next: next.Or(next.Of(err), next.Target("lock"))}
+	}
+	if err := hasInput(fresh, input); err != nil {
+		return nil, usage(err)
 	}
 	moves, err := movesBetween(old, fresh)
 	if err == nil {
@@ -59,20 +62,14 @@ func resultOf(err error) string {
 	return "done"
 }
 
-// checkInput refuses an input that flake.nix does not have: Nix would only warn.
-func checkInput(t *tree.Tree, input string) error {
-	if input == "" {
+// inputForm is what Nix takes for an input: names, "/" between levels.
+var inputForm = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_'-]*(/[a-zA-Z_][a-zA-Z0-9_'-]*)*$`)
+
+func checkInput(input string) error {
+	if input == "" || inputForm.MatchString(input) {
 		return nil
 	}
-	flake, _ := t.File("flake.nix")
-	inputs, err := facts.FlakeInputs(flake)
-	switch {
-	case err != nil && strings.HasPrefix(input, "-"):
-		return fmt.Errorf("-input=%s: that is no input", input)
-	case err != nil || slices.Contains(inputs, input): // unread: Nix will tell
-		return nil
-	}
-	return fmt.Errorf("-input=%s: nix/flake.nix has no such input; it has %s", input, strings.Join(inputs, ", "))
+	return fmt.Errorf("-input=%s: that is no name of an input", input)
 }
 
 // checkOld refuses a lock that Nix could not read either, after a merge by hand
@@ -94,11 +91,11 @@ func (p *Project) newLock(ctx context.Context, t *tree.Tree, input string) ([]by
 	defer progress.Close()
 	line := progress.Host("lock")
 	n := p.nix(t, line)
-	err := n.getImage(ctx, line.Phase)
+	err := n.GetImage(ctx, line.Phase)
 	var data []byte
 	if err == nil {
 		line.Phase("asking for new revisions")
-		data, err = n.run(ctx, "/work/"+lockName, lockArgs(input)...)
+		data, err = n.Run(ctx, "/work/"+lockName, lockArgs(input)...)
 	}
 	line.Done(resultOf(err), err)
 	return data, err
@@ -110,6 +107,20 @@ func lockArgs(input string) []string {
 		args = append(args, input)
 	}
 	return append(args, "--flake", "path:/work")
+}
+
+// hasInput refuses an input that the flake does not have: Nix only warns.
+func hasInput(fresh []byte, input string) error {
+	lock, err := facts.ReadLock(fresh)
+	name, _, _ := strings.Cut(input, "/")
+	if _, ok := lock.Pin(name); err != nil || input == "" || ok {
+		return nil
+	}
+	var has []string
+	for _, pin := range lock.Pins() {
+		has = append(has, pin.Input)
+	}
+	return fmt.Errorf("-input=%s: flake.nix has no such input; it has %s", input, strings.Join(has, ", "))
 }
 
 // movesBetween compares the pins of two locks. No old one is one without pins.

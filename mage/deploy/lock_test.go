@@ -154,7 +154,7 @@ func TestLockRefusesBadInput(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	calls := f.fakeEngine("exit 1")
-	for _, input := range []string{"nixpkg", "--impure", "path:/"} {
+	for _, input := range []string{"--impure", "path:/", "nixpkgs/", " "} {
 		_, err := f.Lock(t.Context(), input)
 		assert.Equal(t, CodeUsage, codeOf(err), input)
 		assert.ErrorContains(t, err, input)
@@ -163,6 +163,21 @@ func TestLockRefusesBadInput(t *testing.T) {
 	_, err := f.Lock(t.Context(), "")
 	assert.Equal(t, CodeUsage, codeOf(err))
 	assert.Empty(t, calls(), "no container was started")
+}
+
+// Nix only warns about an input that the flake does not have, and would move
+// nothing.
+func TestLockRefusesAnInputThatTheFlakeDoesNotHave(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.fakeEngine(prints(f.movedLock()))
+	before := f.lockText()
+
+	_, err := f.Lock(t.Context(), "nixpkg")
+
+	assert.Equal(t, CodeUsage, codeOf(err))
+	require.ErrorContains(t, err, "-input=nixpkg: flake.nix has no such input; it has disko, home-manager")
+	assert.Equal(t, before, f.lockText())
 }
 
 func TestLockEndsWithItsContext(t *testing.T) {

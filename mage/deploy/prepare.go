@@ -18,7 +18,7 @@ type prepared struct {
 	history ancestry
 	report  *secrets.Report
 	ids     *secrets.Identities
-	flake   *facts.FlakeFacts
+	kept    *facts.Kept // what Nix said at the last evaluation on this machine
 	lock    *facts.Lock
 	warning []string
 }
@@ -32,16 +32,12 @@ func (p *Project) prepare(ctx context.Context) (*prepared, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	pre := &prepared{tree: t, digest: t.Manifest().Digest(), warning: t.Warnings(), history: ancestry{dir: p.Dir}}
+	pre := &prepared{tree: t, digest: t.Manifest().Digest(), warning: t.Warnings(), history: ancestry{dir: p.Dir}, kept: facts.LoadKept(p.Dir)}
 	if pre.git, err = tree.Git(ctx, p.Dir); err != nil {
 		return nil, usage(err)
 	}
 	if err := p.verifySecrets(ctx, pre); err != nil {
 		return nil, usage(err)
-	}
-	if pre.flake, err = facts.ReadFlakeFiles(t.File); err != nil {
-		pre.warning = append(pre.warning, fmt.Sprintf("nix/ is not in the form that is read here, so secrets and outputs are checked by the server alone: %v", err))
-		pre.flake = &facts.FlakeFacts{}
 	}
 	if data, ok := t.File("flake.lock"); ok {
 		if pre.lock, err = facts.ReadLock(data); err != nil {
@@ -71,19 +67,28 @@ func (p *Project) verifySecrets(ctx context.Context, pre *prepared) error {
 	return secrets.RefuseExample(ids, pre.report)
 }
 
+// facts are what Nix said about an output of this very tree. Without an evaluation
+// of it nothing is known here: the server finds out when it has built the system.
+func (pre *prepared) facts(output string) facts.Host {
+	h, _ := pre.kept.Host(output, pre.digest)
+	return h
+}
+
 // declaredPaths are where the secrets of an output appear on its server.
 func (pre *prepared) declaredPaths(output string) []string {
 	var paths []string
-	for _, s := range pre.flake.Host(output).Secrets {
-		paths = append(paths, s.Path)
+	for _, s := range pre.facts(output).Secrets {
+		if s.Path != "" {
+			paths = append(paths, s.Path)
+		}
 	}
 	return paths
 }
 
-// ageKeyPath is where the server keeps its age key.
-func (pre *prepared) ageKeyPath() string {
-	if pre.flake.AgeKeyFile != "" {
-		return pre.flake.AgeKeyFile
+// ageKeyPath is where an output keeps its age key, or where most do.
+func (pre *prepared) ageKeyPath(output string) string {
+	if age := pre.facts(output).Age; age != nil && age.KeyFile != "" {
+		return age.KeyFile
 	}
 	return defaultAgeKey
 }

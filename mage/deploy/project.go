@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/config"
-	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/secrets"
@@ -74,9 +73,6 @@ func (p *Project) hosts(ctx context.Context, arg string) ([]config.Host, error) 
 	if err != nil {
 		return nil, usage(err)
 	}
-	for i := range hosts {
-		hosts[i] = p.withPort(ctx, hosts[i])
-	}
 	return hosts, nil
 }
 
@@ -86,27 +82,7 @@ func (p *Project) host(ctx context.Context, arg string) (config.Host, error) {
 	if err != nil {
 		return h, usage(err)
 	}
-	return p.withPort(ctx, h), nil
-}
-
-// withPort gives a host whose port is named nowhere the one that nix/ says, so
-// that the port of sshd is written in one place.
-func (p *Project) withPort(ctx context.Context, h config.Host) config.Host {
-	if h.PortDeclared {
-		return h
-	}
-	flake, err := facts.ReadFlake(ctx, filepath.Join(p.Dir, "nix"), nil)
-	if err != nil {
-		return h // check tells what is not understood
-	}
-	name := h.Flake
-	if name == "" && h.System != "" {
-		name = "vps-" + h.System
-	}
-	if port := flake.Host(name).SSHPort; port != 0 {
-		h.Port = port
-	}
-	return h
+	return h, nil
 }
 
 // identities gives the age identities of this laptop.

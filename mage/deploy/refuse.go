@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 )
@@ -95,7 +96,7 @@ func (p *Project) refuseUpdate(ctx context.Context, h config.Host, pre *prepared
 	for _, check := range []func() error{
 		func() error { return refuseSpace(h, pre, f) },
 		func() error { return refuseOutput(h, pre, f) },
-		func() error { return p.refuseMissing(h.Name, pre.flake.Host(output(h, f)).Secrets) },
+		func() error { return p.refuseMissing(h.Name, pre.facts(output(h, f)).Secrets) },
 		func() error { return refuseKey(h, pre, f) },
 		func() error { return refuseCommit(ctx, h, &pre.history, f, force) },
 		func() error { return refuseOlder(h, pre, f, force) },
@@ -132,21 +133,29 @@ func output(h config.Host, f run.Facts) string {
 
 func refuseOutput(h config.Host, pre *prepared, f run.Facts) error {
 	want := output(h, f)
-	if len(pre.flake.Outputs) == 0 || slices.Contains(pre.flake.Outputs, want) {
+	outputs, known := pre.kept.Outputs(pre.digest)
+	if !known || slices.Contains(outputs, want) {
 		return nil
 	}
 	return &Failure{Host: h.Name, Code: CodeUsage, Now: asItWas,
-		Err:  fmt.Errorf("nix/flake.nix has no output %q; it has %s", want, strings.Join(pre.flake.Outputs, ", ")),
+		Err:  &facts.NoOutputError{Output: want, Has: outputs},
 		Next: next.Words("add it to nixosConfigurations, or name another one as flake: in vps.yaml")}
 }
 
 // refuseKey: a server that cannot decrypt the new secrets would come up without
 // them, the login keys included.
+//
+// Which key the system uses is known only from an evaluation of this tree, and only
+// that key was asked for. Otherwise nothing is refused: the server builds the
+// system and then knows.
 func refuseKey(h config.Host, pre *prepared, f run.Facts) error {
+	config := pre.facts(output(h, f))
 	switch {
+	case config.Age == nil || config.Age.KeyFile != pre.ageKeyPath(h.KnownOutput()) || len(config.SecretsIn(secretsPath)) == 0:
+		return nil
 	case len(f.AgeKeys) == 0:
 		return refused(h.Name, next.Say("%s puts the present key there", next.Target("secrets:rotate")),
-			"the server has no age key at %s, so it could not decrypt its secrets", pre.ageKeyPath())
+			"the server has no age key at %s, so it could not decrypt its secrets", pre.ageKeyPath(output(h, f)))
 	case !pre.report.CanDecrypt(f.AgeKeys):
 		return refused(h.Name, next.Say("%s brings server and secrets together again", next.Target("secrets:rotate")),
 			"no age key of the server is among those at hand that decrypt %s", secretsPath)

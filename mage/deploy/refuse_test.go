@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
@@ -59,7 +60,9 @@ func TestBadInputIsRefusedBeforeAnythingChanges(t *testing.T) {
 			f.write("oops.nix", "# AGE-SECRET-KEY-1QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ\n")
 		}, code: CodeUsage, says: "oops.nix"},
 		{name: "declared secret is missing", spoil: func(f *fixture, _ *vpstest.Server) {
-			f.replace("nix/modules/sops.nix", `"gateway-token" = {`, `"nobody-set-it" = { }; "gateway-token" = {`)
+			f.know(edited(ourHosts(), func(h *facts.Host) {
+				h.Secrets = append(h.Secrets, facts.Secret{Name: "nobody-set-it", Key: "nobody-set-it", File: secretsPath})
+			}))
 		}, code: CodeUsage, says: "nobody-set-it"},
 		{name: "example key", spoil: func(f *fixture, _ *vpstest.Server) { f.AllowExample = false }, code: CodeUsage, says: "example"},
 	} {
@@ -67,6 +70,7 @@ func TestBadInputIsRefusedBeforeAnythingChanges(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
 			s := f.server("web", c.server...)
+			f.know(ourHosts())
 			if c.spoil != nil {
 				c.spoil(f, s)
 			}

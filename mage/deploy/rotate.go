@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
@@ -17,34 +16,48 @@ import (
 // rotateHosts does over SSH what rotating the age key needs on servers. Every
 // call makes a login of its own: between two of them a whole update may pass.
 type rotateHosts struct {
-	p      *Project
-	o      UpdateOptions
-	ageKey string
+	p    *Project
+	o    UpdateOptions
+	kept *facts.Kept
 }
 
 // RotateHosts gives [secrets.Rotate] the project's hosts; o is how it deploys
 // to them.
 func (p *Project) RotateHosts(ctx context.Context, o UpdateOptions) secrets.RotateHosts {
-	r := &rotateHosts{p: p, o: o, ageKey: defaultAgeKey}
-	flake, err := facts.ReadFlake(ctx, filepath.Join(p.Dir, "nix"), nil)
-	if err == nil && flake.AgeKeyFile != "" {
-		r.ageKey = flake.AgeKeyFile
+	return &rotateHosts{p: p, o: o, kept: facts.LoadKept(p.Dir)}
+}
+
+// keyFile is where this host keeps its age key, as far as that is known, and what
+// the server says about it.
+func (r *rotateHosts) keyFile(ctx context.Context, l *link) (string, run.Facts, error) {
+	path := r.keyPath(l.host.KnownOutput())
+	answer, err := l.facts(ctx, run.FactsQuery{AgeKey: path})
+	if own := r.keyPath(output(l.host, answer)); err == nil && own != path {
+		path = own
+		answer, err = l.facts(ctx, run.FactsQuery{AgeKey: path})
 	}
-	return r
+	return path, answer, err
+}
+
+func (r *rotateHosts) keyPath(output string) string {
+	if h, _, ok := r.kept.AsOf(output); ok && h.Age != nil && h.Age.KeyFile != "" {
+		return h.Age.KeyFile
+	}
+	return defaultAgeKey
 }
 
 // PutIdentities replaces the server's key file. The key travels on standard
 // input, and the server compares its hash before it takes the file's place.
 func (r *rotateHosts) PutIdentities(ctx context.Context, host string, keyFile []byte) error {
 	return r.on(ctx, host, func(l *link) error {
-		facts, err := l.facts(ctx, run.FactsQuery{AgeKey: r.ageKey})
+		path, facts, err := r.keyFile(ctx, l)
 		if err == nil {
 			err = errors.Join(refuseHost(l.host, facts), refuseBusy(l.host, facts))
 		}
 		if err != nil {
 			return err
 		}
-		out, err := l.ask(ctx, l.shell().PutKey(r.ageKey, keyFile))
+		out, err := l.ask(ctx, l.shell().PutKey(path, keyFile))
 		if err != nil {
 			return l.askFailure("write the age keys", err)
 		}
@@ -58,7 +71,7 @@ func (r *rotateHosts) PutIdentities(ctx context.Context, host string, keyFile []
 // IdentityHashes asks for the hashes that the server computes of its key file.
 func (r *rotateHosts) IdentityHashes(ctx context.Context, host string) (hashes []string, err error) {
 	err = r.on(ctx, host, func(l *link) error {
-		facts, err := l.facts(ctx, run.FactsQuery{AgeKey: r.ageKey})
+		_, facts, err := r.keyFile(ctx, l)
 		hashes = facts.AgeKeys
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
@@ -126,7 +127,7 @@ func (r *rotator) nobodyLockedOut(host string) {
 	s := r.servers[host]
 	ids, err := secrets.ParseIdentities([]byte(s.ReadFile("var/lib/sops-nix/key.txt")))
 	require.NoError(r.t, err)
-	list, err := (&rotateHosts{p: r.Project, ageKey: defaultAgeKey}).generations(r.t.Context(), host)
+	list, err := (&rotateHosts{p: r.Project, kept: facts.LoadKept(r.Dir)}).generations(r.t.Context(), host)
 	require.NoError(r.t, err)
 	for _, digest := range list {
 		data := s.ReadFile(filepath.Join("var/lib/vps/trees", digest, secretsPath))

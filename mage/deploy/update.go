@@ -106,7 +106,7 @@ func (u *update) run(ctx context.Context) Result {
 	}
 	defer func() { l.close() }()
 	l.prepare(ctx, 1)
-	s, facts, err := l.factsFirst(ctx, run.FactsQuery{AgeKey: u.pre.ageKeyPath(), Manifest: true})
+	s, facts, err := l.factsFirst(ctx, run.FactsQuery{AgeKey: u.pre.ageKeyPath(u.host.KnownOutput()), Manifest: true})
 	if err != nil {
 		r.failed(err)
 		return r

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/container"
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
@@ -94,8 +95,10 @@ type installation struct {
 	record    *installRecord // of an earlier run, then of this one; nil if there is none
 	link      *login         // to the system that is there now
 	facts     run.FreshFacts
+	flake     *facts.Answer // what Nix says
 	output    string
-	local     bool // the system is built here
+	config    facts.Host // of output
+	local     bool       // the system is built here
 	installed *login
 	log       string
 }
@@ -183,7 +186,7 @@ func (b *installation) command() next.Step { return next.Target("bootstrap", b.h
 // preflight checks all that this laptop must have, the cheap first, and ends
 // what an earlier run left going.
 func (b *installation) preflight(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{b.checkProject, b.checkEngine, b.stopLeftovers} {
+	for _, step := range []func(context.Context) error{b.checkProject, b.checkEngine, b.stopLeftovers, b.getImage, b.evaluate} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -193,7 +196,7 @@ func (b *installation) preflight(ctx context.Context) error {
 
 // replace turns the system that is there into ours.
 func (b *installation) replace(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{b.look, b.choose, b.getImage, b.consent, b.install, b.awaitInstalled} {
+	for _, step := range []func(context.Context) error{b.look, b.choose, b.consent, b.install, b.awaitInstalled} {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (b *installation) doomed() [][2]string {
 	}
 	erased := listed(b.disks())
 	if len(b.disks()) == 0 {
-		erased = "whatever nix/ says: it is not in a form that could be read here"
+		erased = "unknown: Nix names no disk"
 	}
 	rows = append(rows, [2]string{"erases", erased})
 	for _, d := range f.Devices {

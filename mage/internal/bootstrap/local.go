@@ -24,7 +24,7 @@ func (b *installation) checkProject(ctx context.Context) (err error) {
 	for _, w := range b.pre.Warnings {
 		b.p.UI.Warn("%s", w)
 	}
-	for _, check := range []func(context.Context) error{b.checkLock, b.checkKey, b.checkDeclared, b.checkLogin} {
+	for _, check := range []func(context.Context) error{b.checkLock, b.checkKey, b.checkLogin} {
 		if err := check(ctx); err != nil {
 			return err
 		}
@@ -40,22 +40,13 @@ func (b *installation) checkLock(context.Context) error {
 	return nil
 }
 
-// checkKey: the key that the server gets opens secrets.yaml, .sops.yaml names
-// it, and nix/ looks for it where it is put.
+// checkKey: the key that the server gets opens secrets.yaml, and .sops.yaml names
+// it.
 func (b *installation) checkKey(ctx context.Context) error {
 	if _, err := secrets.Verify(ctx, b.p.Dir, b.pre.Identities); err != nil {
 		return usage(err)
 	}
-	if path := b.pre.AgeKeyPath; path != defaultAgeKey {
-		return usage(fmt.Errorf("nix/ wants the age key at %q, and bootstrap puts it at %q", path, defaultAgeKey))
-	}
 	return nil
-}
-
-// checkDeclared: a declared secret that is not in secrets.yaml fails the very
-// first start of the new system.
-func (b *installation) checkDeclared(context.Context) error {
-	return b.pre.Missing()
 }
 
 const secretsPath = "secrets/secrets.yaml"

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/next"
@@ -82,9 +81,11 @@ func (b *installation) askFacts(ctx context.Context) error {
 	ctx, cancel := b.limits.within(ctx, limitLook)
 	defer cancel()
 	var disks []string
-	for _, host := range b.pre.Flake.Hosts {
+	for _, host := range b.flake.Hosts {
 		disks = append(disks, host.Disks...)
 	}
+	slices.Sort(disks)
+	disks = slices.Compact(disks)
 	out, err := b.link.ask(ctx, b.link.shell().Fresh(disks))
 	if err != nil {
 		return b.link.askFailure("look at the server", err)
@@ -120,15 +121,15 @@ func (b *installation) choose(ctx context.Context) error {
 	b.output = b.host.Output(f.Arch)
 	for _, check := range []func() error{
 		func() error { return RefuseFresh(name, f) },
-		b.refuseOutput,
+		b.checkFacts,
 		b.refuseDisk,
 	} {
 		if err := check(); err != nil {
 			return err
 		}
 	}
-	if port := b.pre.Flake.Host(b.output).SSHPort; port != 0 && port != b.host.Port {
-		b.p.UI.Warn("%s: the new system's sshd listens on port %d, and bootstrap waits for it on port %d", name, port, b.host.Port)
+	if ports := b.config.SSHPorts; len(ports) > 0 && !slices.Contains(ports, b.host.Port) {
+		b.p.UI.Warn("%s: the new system's sshd listens on port %d, and bootstrap waits for it on port %d", name, ports[0], b.host.Port)
 	}
 	return b.chooseBuilder(ctx)
 }
@@ -175,18 +176,8 @@ func (b *installation) refuseArch() error {
 	return nil
 }
 
-func (b *installation) refuseOutput() error {
-	outputs := b.pre.Flake.Outputs
-	if len(outputs) == 0 || slices.Contains(outputs, b.output) {
-		return nil
-	}
-	return &Failure{Host: b.host.Name, Kind: Usage, Now: asItWas,
-		Err:  fmt.Errorf("nix/flake.nix has no output %q; it has %s", b.output, strings.Join(outputs, ", ")),
-		Next: next.Words("add it to nixosConfigurations, or name another one as flake: in vps.yaml")}
-}
-
 // disks are the devices that this install erases.
-func (b *installation) disks() []string { return b.pre.Flake.Host(b.output).Disks }
+func (b *installation) disks() []string { return b.config.Disks }
 
 func (b *installation) refuseDisk() error {
 	for _, disk := range b.disks() {

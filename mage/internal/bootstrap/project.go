@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"io"
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/container"
@@ -35,10 +36,10 @@ type Prepared struct {
 	Tree       []container.File
 	Identities *secrets.Identities
 	Report     *secrets.Report
-	Flake      *facts.FlakeFacts
-	AgeKeyPath string // where nix/ looks for the age key
-	Locked     bool   // there is a flake.lock
+	Locked     bool // there is a flake.lock
 	Warnings   []string
-	// Missing tells that nix/ declares a secret that is not there.
-	Missing func() error
+	// Evaluate asks Nix about these outputs, or about all.
+	Evaluate func(ctx context.Context, log io.Writer, outputs ...string) (*facts.Answer, error)
+	// Missing tells that a host declares a secret that is not there.
+	Missing func(facts.Host) error
 }

@@ -269,6 +269,20 @@ func (h Host) Output(arch string) string {
 	return "vps-" + systems[arch]
 }
 
+// KnownOutput names the flake output that the host is built from, or "" if that
+// depends on the server's processor.
+func (h Host) KnownOutput() string { return knownOutput(h.Flake, h.System) }
+
+// KnownOutput is that of Host.
+func (h HostEntry) KnownOutput() string { return knownOutput(h.Flake, h.System) }
+
+func knownOutput(flake, system string) string {
+	if flake == "" && system != "" {
+		return "vps-" + system
+	}
+	return flake
+}
+
 // FileNameOf makes a host's name one path element.
 func FileNameOf(name string) string {
 	safe := []byte(name)

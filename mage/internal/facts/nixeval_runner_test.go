@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,25 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
+
+// files are those of a tree, by path.
+type files map[string]string
+
+func ourFiles(t testing.TB) files {
+	t.Helper()
+	f := files{}
+	root := "../../../nix"
+	require.NoError(t, filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) == ".go" {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		name, relErr := filepath.Rel(root, path)
+		f[filepath.ToSlash(name)] = string(data)
+		return errors.Join(err, relErr)
+	}))
+	return f
+}
 
 // realNix runs Nix on a folder that holds an assembled tree ("tree") and our
 // stand-ins for its inputs ("inputs"): the nix of this machine, or the one in a
@@ -110,6 +130,9 @@ func (n *realNix) run(ctx context.Context, argv []string) ([]byte, error) {
 	}
 	return out, nil
 }
+
+// Ref makes realNix an Evaluator.
+func (n *realNix) Ref() string { return "path:" + n.tree() }
 
 func (n *realNix) tree() string { return n.at + "/tree" }
 

@@ -2,6 +2,7 @@ package facts
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +19,8 @@ import (
 func TestSSHDLetsInRootAndOpenclaw(t *testing.T) {
 	t.Parallel()
 	needNamespaces(t)
-	secret := declaredKey(t)
+	c := needNix(t).assemble(t, nil).configs(t)["vps-x86"]
+	path, mode := declaredKey(t, c)
 	assert.Equal(t, []string{
 		"root with our key: root",
 		"openclaw with our key: openclaw",
@@ -28,14 +30,16 @@ func TestSSHDLetsInRootAndOpenclaw(t *testing.T) {
 		"openclaw with a key of its own making: refused",
 		"root while the folder is writable for all: refused",
 		"root when it is not: root",
-	}, runSSHD(t, secret.Path, secret.Mode))
+	}, runSSHD(t, c, path, mode))
 }
 
 // Why the mode is 0444: sshd reads the file as the user who logs in.
 func TestSSHDWithAPrivateKeyFileLetsInOnlyRoot(t *testing.T) {
 	t.Parallel()
 	needNamespaces(t)
-	got := runSSHD(t, declaredKey(t).Path, "0400")
+	c := needNix(t).assemble(t, nil).configs(t)["vps-x86"]
+	path, _ := declaredKey(t, c)
+	got := runSSHD(t, c, path, "0400")
 	assert.Equal(t, []string{"root with our key: root", "openclaw with our key: refused"}, got[:2])
 }
 
@@ -65,20 +69,18 @@ func needNamespaces(t *testing.T) {
 	}
 }
 
-func declaredKey(t *testing.T) Declared {
+// declaredKey is the secret with the keys that may log in.
+func declaredKey(t *testing.T, c config) (path, mode string) {
 	t.Helper()
-	facts, err := ReadFlakeFiles(ourFiles(t).read)
-	require.NoError(t, err)
-	i := slices.IndexFunc(facts.Secrets, func(s Declared) bool { return s.Name == "ssh-public-key" })
-	require.GreaterOrEqual(t, i, 0)
-	return facts.Secrets[i]
+	secret := config(c.at(t, "sops", "secrets", "ssh-public-key").(map[string]any))
+	return secret.at(t, "path").(string), secret.at(t, "mode").(string)
 }
 
-func runSSHD(t *testing.T, secret, mode string) []string {
+func runSSHD(t *testing.T, c config, secret, mode string) []string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"sshd_config": sshdConfig(t, dir),
+		"sshd_config": sshdConfig(t, c, dir),
 		"passwd": "root:x:0:0::/run/home/root:/bin/sh\nopenclaw:x:1000:100::/run/home/openclaw:/bin/sh\n" +
 			"guest:x:1001:100::/run/home/guest:/bin/sh\nsshd:x:998:998::/run/sshd:/usr/sbin/nologin\n",
 		"group":  "root:x:0:\nkeys:x:96:\nusers:x:100:\nsshd:x:998:\n",
@@ -106,37 +108,32 @@ func runSSHD(t *testing.T, secret, mode string) []string {
 
 // sshdConfig is security.nix as sshd has it. The rest is as NixOS renders it,
 // seen in a complete evaluation; UsePAM is not, as PAM is the machine's.
-func sshdConfig(t *testing.T, dir string) string {
+func sshdConfig(t *testing.T, c config, dir string) string {
 	t.Helper()
-	root, err := parseNix("modules/security.nix", []byte(ourFiles(t)["modules/security.nix"]))
-	require.NoError(t, err)
-	facts, err := ReadFlakeFiles(ourFiles(t).read)
-	require.NoError(t, err)
-	settings, err := modules{newModule("modules/security.nix", root)}.below("services", "openssh", "settings")
-	require.NoError(t, err)
+	settings := c.at(t, "services", "openssh", "settings").(map[string]any)
 	require.Len(t, settings, 4, "a setting that is new needs a look here")
 	var text strings.Builder
-	for _, d := range settings {
-		fmt.Fprintf(&text, "%s %s\n", d.path[3], sshdValue(t, d.value))
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&text, "%s %s\n", name, sshdValue(settings[name]))
 	}
-	fmt.Fprintf(&text, "Port %d\nListenAddress 127.0.0.1\nHostKey %s/host\nPidFile none\n", facts.SSHPort, dir)
-	fmt.Fprintf(&text, "AuthorizedKeysFile %s /etc/ssh/authorized_keys.d/%%u\n", declaredKey(t).Path)
+	path, _ := declaredKey(t, c)
+	fmt.Fprintf(&text, "Port %v\nListenAddress 127.0.0.1\nHostKey %s/host\nPidFile none\n",
+		c.at(t, "services", "openssh", "ports").([]any)[0], dir)
+	fmt.Fprintf(&text, "AuthorizedKeysFile %s /etc/ssh/authorized_keys.d/%%u\n", path)
 	text.WriteString("StrictModes yes\nLogLevel VERBOSE\nUsePAM no\n")
 	return text.String()
 }
 
-func sshdValue(t *testing.T, n *nixNode) string {
-	t.Helper()
-	switch n.kind {
-	case nixText:
-		return n.text
-	case nixList:
-		var words []string
-		for _, item := range n.items {
-			words = append(words, sshdValue(t, item))
+func sshdValue(value any) string {
+	switch v := value.(type) {
+	case bool:
+		return map[bool]string{true: "yes", false: "no"}[v]
+	case []any:
+		words := make([]string, len(v))
+		for i, item := range v {
+			words[i] = sshdValue(item)
 		}
 		return strings.Join(words, " ")
 	}
-	require.Equal(t, []string{"false"}, n.path)
-	return "no"
+	return fmt.Sprint(value)
 }

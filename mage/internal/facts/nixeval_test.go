@@ -71,7 +71,7 @@ func checkSecrets(t *testing.T, c config) {
 	assert.Equal(t, map[string]any{"keyFile": "/var/lib/sops-nix/key.txt", "sshKeyPaths": []any{}}, c.at(t, "sops", "age"))
 	assert.Equal(t, []any{}, c.at(t, "sops", "gnupg", "sshKeyPaths"))
 	assert.Regexp(t, `/secrets/secrets\.yaml$|-secrets\.yaml$`, c.at(t, "sops", "defaultSopsFile"))
-	for _, want := range ourSecrets {
+	for _, want := range shipped {
 		s := config(c.at(t, "sops", "secrets", want.Name).(map[string]any))
 		assert.Equal(t, want.Path, s.at(t, "path"))
 		assert.Equal(t, want.Mode, s.at(t, "mode"))
@@ -208,42 +208,6 @@ func checkConditions(t *testing.T, scripts []string) {
 
 	require.NoError(t, os.WriteFile(intent, nil, 0o600))
 	assert.False(t, passes(), "one was interrupted")
-}
-
-// The reader without Nix and Nix itself must say the same of the same files.
-func TestFlakeReaderAgreesWithNix(t *testing.T) {
-	t.Parallel()
-	ours := ourFiles(t)
-	replace := func(file, old, with string) files {
-		require.Contains(t, ours[file], old)
-		return files{file: strings.Replace(ours[file], old, with, 1)}
-	}
-	web := replace("flake.nix", "        # A host of your own", `        web-1 = {
-          system = "aarch64-linux";
-          modules = [
-            { vps.hostName = "web-1"; vps.disk = "/dev/vda"; }
-            ./modules/web.nix
-          ];
-        };
-        # A host of your own`)
-	web["modules/web.nix"] = `{ lib, config, ... }: { vps.sshPort = 22; sops.secrets."web/tls" = { owner = "root"; mode = lib.mkForce "0440"; key = "tls"; }; }`
-	for name, changes := range map[string]files{
-		"as it is":          nil,
-		"another port":      replace("modules/security.nix", "default = 2222;", "default = 2022;"),
-		"a host of its own": web,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			nix := needNix(t).assemble(t, changes)
-			evaluated, err := ReadFlake(t.Context(), nix.tree(), nix)
-			require.NoError(t, err)
-			read, err := ReadFlake(t.Context(), filepath.Join(nix.dir, "tree"), nil)
-			require.NoError(t, err)
-			assert.Equal(t, SourceEvaluated, evaluated.Source)
-			read.Source = SourceEvaluated
-			assert.Equal(t, evaluated, read)
-		})
-	}
 }
 
 // One line changes the port of sshd and of the firewall; fail2ban follows sshd.

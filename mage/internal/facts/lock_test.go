@@ -30,9 +30,20 @@ func TestReadLock(t *testing.T) {
 	pin, ok = lock.Pin("other")
 	require.True(t, ok)
 	assert.Equal(t, want, pin, "it follows tool's nixpkgs, which follows ours")
-	missing, extra := lock.Differs([]string{"nixpkgs", "new"})
-	assert.Equal(t, []string{"new"}, missing)
-	assert.Equal(t, []string{"other", "tool"}, extra)
+	assert.Len(t, lock.Pins(), 3)
+}
+
+// An input may follow "", which leaves it out, and one called "self" is an input
+// like any other to Nix.
+func TestReadLockOfUnusualInputs(t *testing.T) {
+	t.Parallel()
+	lock, err := ReadLock([]byte(strings.Replace(smallLock, `"other": ["tool", "nixpkgs"]`, `"none": [], "nixpkgs-stable": ["nixpkgs"]`, 1)))
+	require.NoError(t, err)
+	_, ok := lock.Pin("none")
+	assert.False(t, ok)
+	pin, ok := lock.Pin("nixpkgs-stable")
+	require.True(t, ok)
+	assert.Equal(t, "abc", pin.Rev)
 }
 
 func TestReadLockBadInput(t *testing.T) {

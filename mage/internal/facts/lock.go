@@ -23,7 +23,8 @@ type Pin struct {
 	Ref          string // branch or tag as flake.nix asks for it; "" is the default branch
 }
 
-// Lock is a flake.lock: one pin for each input of flake.nix.
+// Lock is a flake.lock: one pin for each input that it locks. Whether these are the
+// inputs that flake.nix names, Nix says when it evaluates the flake.
 type Lock struct {
 	pins map[string]Pin
 }
@@ -40,7 +41,7 @@ func (l *Lock) Pin(input string) (Pin, bool) {
 	return p, ok
 }
 
-// Pins are all inputs that flake.nix names, sorted.
+// Pins are all of them, sorted by input.
 func (l *Lock) Pins() []Pin {
 	if l == nil {
 		return nil
@@ -51,22 +52,6 @@ func (l *Lock) Pins() []Pin {
 	}
 	slices.SortFunc(pins, func(a, b Pin) int { return cmp.Compare(a.Input, b.Input) })
 	return pins
-}
-
-// Differs compares with the inputs that flake.nix names, as FlakeInputs gives
-// them: those that are not locked, and those that are locked for nothing.
-func (l *Lock) Differs(inputs []string) (missing, extra []string) {
-	for _, name := range inputs {
-		if _, ok := l.Pin(name); !ok {
-			missing = append(missing, name)
-		}
-	}
-	for _, p := range l.Pins() {
-		if !slices.Contains(inputs, p.Input) {
-			extra = append(extra, p.Input)
-		}
-	}
-	return missing, extra
 }
 
 // lockSize is far above any real flake.lock.
@@ -124,6 +109,9 @@ func (f *lockFile) lock() (*Lock, error) {
 		name, err := f.follow(ref, &budget)
 		if err != nil {
 			return nil, fmt.Errorf("flake.lock, input %q: %w", input, err)
+		}
+		if name == f.Root { // follows "": an input that is left out
+			continue
 		}
 		node, ok := f.Nodes[name]
 		if !ok || node.Locked == nil {

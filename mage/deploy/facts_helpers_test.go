@@ -1,0 +1,66 @@
+package deploy
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/tree"
+	"github.com/stretchr/testify/require"
+)
+
+// ourHosts are the outputs of nix/, as Nix has them.
+func ourHosts() map[string]facts.Host {
+	hosts := map[string]facts.Host{}
+	for output, system := range map[string]string{"vps-x86": "x86_64-linux", "vps-arm": "aarch64-linux"} {
+		hosts[output] = facts.Host{
+			Output: output, System: system, Release: "26.05", StateVersion: "26.05", SSHPorts: []int{2222}, Disks: []string{"/dev/sda"},
+			Age: &facts.Age{KeyFile: defaultAgeKey, SSHKeyPaths: []string{}},
+			Secrets: []facts.Secret{
+				{Name: "gateway-token", Key: "gateway-token", File: secretsPath, Format: "yaml", Path: "/run/secrets/gateway-token", Owner: "openclaw", Mode: "0400"},
+				{Name: "ssh-public-key", Key: "ssh-public-key", File: secretsPath, Format: "yaml", Path: "/run/secrets-for-users/ssh-public-key", Owner: "root", Mode: "0444", NeededForUsers: true},
+			},
+		}
+	}
+	return hosts
+}
+
+// edited gives every host a change.
+func edited(hosts map[string]facts.Host, edit func(*facts.Host)) map[string]facts.Host {
+	for output, h := range hosts {
+		edit(&h)
+		hosts[output] = h
+	}
+	return hosts
+}
+
+// nixSays is what "nix eval" prints about hosts.
+func nixSays(t *testing.T, hosts map[string]facts.Host) string {
+	t.Helper()
+	answer := struct {
+		Outputs []string          `json:"outputs"`
+		Hosts   map[string]string `json:"hosts"`
+	}{Outputs: []string{}, Hosts: map[string]string{}}
+	for output, h := range hosts {
+		text, err := json.Marshal(h)
+		require.NoError(t, err)
+		answer.Outputs = append(answer.Outputs, output)
+		answer.Hosts[output] = string(text)
+	}
+	text, err := json.Marshal(answer)
+	require.NoError(t, err)
+	return string(text)
+}
+
+// know keeps facts of the present tree, as an evaluation does.
+func (f *fixture) know(hosts map[string]facts.Host) {
+	f.t.Helper()
+	t, err := tree.Collect(f.t.Context(), f.Dir)
+	require.NoError(f.t, err)
+	answer := &facts.Answer{Hosts: hosts}
+	for output := range hosts {
+		answer.Outputs = append(answer.Outputs, output)
+	}
+	require.NoError(f.t, facts.Keep(f.Dir, t.Manifest().Digest(), answer, false, time.Now()))
+}
