@@ -82,7 +82,7 @@ func (s *Server) serveControl() {
 }
 
 // The variables that a played program passes on, in the order of its script.
-var passedVariables = []string{"HOME", "XDG_RUNTIME_DIR", "SUDO_USER", "NIXOS_INSTALL_BOOTLOADER", "LOCALE_ARCHIVE"}
+var passedVariables = []string{"HOME", "XDG_RUNTIME_DIR", "SUDO_USER", "NIXOS_INSTALL_BOOTLOADER", "LOCALE_ARCHIVE", "NIXOS_NO_CHECK"}
 
 func (s *Server) serveCall(epoch int, dir string) {
 	// Fails when the caller is dead: then nobody reads the pipe.

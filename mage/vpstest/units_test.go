@@ -92,7 +92,7 @@ func TestManagerOfAUserGetsNothingOfOurs(t *testing.T) {
 		t.Skip("needs /proc")
 	}
 	s := vpstest.Start(t, vpstest.WithTree(old()), vpstest.WithLingering("openclaw"), vpstest.WithPrograms(map[string]string{
-		"setpriv": "#!/bin/sh\nls -l /proc/$$/fd >>\"$VPS_ROOT/tmp/open\"\nexec sleep 1000\n",
+		"setpriv": "#!/bin/sh\nopen=$(ls -l /proc/$$/fd)\necho \"$open\" >>\"$VPS_ROOT/tmp/open\"\nexec sleep 1000\n",
 	}))
 	began := time.Now()
 	e := judged(t, s, vpstest.System{}, 0)

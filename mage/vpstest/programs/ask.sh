@@ -8,7 +8,7 @@ place=@CONTROL@/$$
 }
 @MKFIFO@ "$place/reply" || exit 125
 printf '%s\000' "${0##*/}" "$PWD" "${HOME-}" "${XDG_RUNTIME_DIR-}" "${SUDO_USER-}" \
-    "${NIXOS_INSTALL_BOOTLOADER-}" "${LOCALE_ARCHIVE-}" "$@" >"$place/call"
+    "${NIXOS_INSTALL_BOOTLOADER-}" "${LOCALE_ARCHIVE-}" "${NIXOS_NO_CHECK-}" "$@" >"$place/call"
 # Read and write, so that opening does not wait; the second to read from.
 # shellcheck disable=SC2094 # a named pipe
 exec 3<>"$place/reply" 4<"$place/reply"

@@ -147,9 +147,11 @@ judge_words() {
 }
 
 # snippets prints the activation snippets that failed in the last activation, as
-# words, or "?" where the script names none.
+# words, "?" where the script names none, and nothing if it did not fail.
 snippets() {
-    found=$(sed -n "/^$mark\$/,\$s/^Activation script snippet '\([A-Za-z0-9_.-]*\)' failed.*/\1/p" "$run/log")
+    said=$(words)
+    case $said in *"Failed to run activate script"*) ;; *) return ;; esac
+    found=$(printf '%s\n' "$said" | sed -n "s/^Activation script snippet '\([A-Za-z0-9_.-]*\)' failed.*/\1/p")
     # shellcheck disable=SC2086 # words
     echo ${found:-?}
 }
@@ -166,7 +168,7 @@ as_before() {
         code=$?
         going_back=
         running "$old" || return
-        keep_snippets "$old"
+        keep_snippets "$old" "$(snippets)"
         ! worse_than_before || {
             [ "$code" != 0 ] && [ "$code" != 4 ] && [ "$code" != 2 ] || returned=1
             return 1
@@ -174,17 +176,14 @@ as_before() {
         phase switching "system=$new" "message=it does"
         activate "$new" test
         running "$new" || return
-        failing=
-        case $(words) in *"Failed to run activate script"*) failing=$(snippets) ;; esac
+        failing=$(snippets)
     fi
     ! worse_than_before
 }
 
-# keep_snippets SYSTEM keeps what failed in the activation of a system just now.
+# keep_snippets SYSTEM SNIPPETS keeps which fail in the activation of a system.
 keep_snippets() {
-    before=
-    case $(words) in *"Failed to run activate script"*) before=$(snippets) ;; esac
-    printf 'system=%s\nsnippets=%s\n' "$1" "$before" >"$STATE/snippets.new" &&
+    printf 'system=%s\nsnippets=%s\n' "$1" "$2" >"$STATE/snippets.new" &&
         mv "$STATE/snippets.new" "$STATE/snippets"
 }
 

@@ -36,7 +36,7 @@ finish_committed() {
         generation
         made=$generation
     }
-    [ -z "${tolerated-}" ] || keep_snippets "$new"
+    [ -z "${tolerated-}" ] || keep_snippets "$new" "$failing"
     kept
     finish committed "generation=$made" "system=$new" "$kept"
 }

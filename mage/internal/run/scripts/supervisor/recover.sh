@@ -30,9 +30,11 @@ restore() {
             0) finish rolledback "$@" ;;
             # It has switched to the end; what fails in it is known from now on.
             2 | 4)
-                keep_snippets "$old"
-                [ -z "$before" ] || finish rolledback degraded=1 "$@"
-                finish rolledback "$@"
+                failing=$(snippets)
+                field "$STATE/snippets" system
+                [ "$field" = "$old" ] && ! worse_than_before || degraded=${failing:+degraded=1}
+                keep_snippets "$old" "$failing"
+                finish rolledback ${degraded-} "$@"
                 ;;
             esac
         fi

@@ -201,10 +201,11 @@ ssh_ports() {
     done
 }
 
-# listening _ LINE takes the port of one of sshd's lines "listenaddress ADDRESS:PORT".
+# listening _ LINE takes the port of one of sshd's lines "listenaddress ADDRESS:PORT",
+# which newer ones write with capitals.
 listening() {
     case $2 in
-    listenaddress\ *:*) port=${2##*:} ;;
+    [Ll]isten[Aa]ddress\ *:*) port=${2##*:} ;;
     *) return 0 ;;
     esac
     case $port:,$ports, in
