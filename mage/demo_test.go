@@ -44,8 +44,8 @@ func TestDemoPlaysAServersWholeLife(t *testing.T) {
 	for _, fact := range []string{
 		`made  nix/flake\.nix`,
 		`gateway-token +yes +yes +openclaw`,
-		`pass +web-1: disk`,
-		`pass +web-1: port`,
+		`skipped +web-1: disk`,
+		`pass +web-1: units`,
 		`skipped +web-1: age key`,
 		`web-1 +updated +1 +2`,
 		`changed +modules/system\.nix`,

@@ -139,7 +139,7 @@ func (c *checker) secrets(ctx context.Context) (l findings) {
 		secret, err := c.p.UI.Password(ctx, fmt.Sprintf("Passphrase of %s: ", file))
 		return string(secret), err
 	}}
-	o.Declared, o.DeclaredErr = c.declared()
+	o.Declared, o.DeclaredErr = c.declared(ctx)
 	for _, f := range secrets.Check(ctx, c.p.Dir, o) {
 		f.Name = "secrets: " + f.Name
 		l = append(l, f)
@@ -148,8 +148,13 @@ func (c *checker) secrets(ctx context.Context) (l findings) {
 }
 
 // declared are the secrets of secrets.yaml that the outputs declare, each once.
-func (c *checker) declared() ([]secrets.Declared, error) {
+func (c *checker) declared(ctx context.Context) ([]secrets.Declared, error) {
 	answer, err := c.answer()
+	if errors.As(err, new(notAsked)) {
+		if list, asOf, known := DeclaredSecrets(ctx, c.p.Dir); known == nil && asOf.IsZero() {
+			return list, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -150,7 +150,7 @@ func Problems(findings []Finding) error {
 func (c *checking) declared(report *Report) {
 	switch {
 	case c.DeclaredErr != nil:
-		c.add("declared names", Skipped, next.Of(c.DeclaredErr), "nix/ could not be read: %v", c.DeclaredErr)
+		c.add("declared names", Skipped, next.Of(c.DeclaredErr), "%v", c.DeclaredErr)
 		return
 	case report == nil:
 		c.add("declared names", Skipped, next.Step{}, "secrets.yaml could not be read")
