@@ -84,7 +84,7 @@ func (p *player) secret(ctx context.Context) error {
 		return err
 	}
 	p.typed("mage secrets:list")
-	return p.listSecrets(ctx, false)
+	return p.listSecrets(ctx, "", false)
 }
 
 // open opens the project as every target does, but without the person's own

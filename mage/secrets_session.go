@@ -2,51 +2,59 @@ package mage
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/dagadbm/vps/mage/deploy"
+	"github.com/dagadbm/vps/mage/internal/next"
+	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/internal/trust"
 	"github.com/dagadbm/vps/mage/secrets"
 	xterm "golang.org/x/term"
 )
 
-func (s *session) initSecrets(ctx context.Context, sshKey string) error {
+func (s *session) initSecrets(ctx context.Context, sshKey, accept string) error {
 	_, err := secrets.Init(ctx, s.Dir, secrets.InitOptions{
-		Console: console{s.UI}, Declared: s.declaredOrWarn(ctx), SSHKey: sshKey, Ask: s.askPassphrase,
+		Console: console{s.UI}, Declared: s.declaredOrWarn(ctx), SSHKey: sshKey, Ask: s.askPassphrase, Accept: trust.Names(accept),
 	})
 	return err
 }
 
-func (s *session) editSecrets(ctx context.Context, from string) error {
+// in is the project with the sops file that a flag names.
+func (s *session) in(file string) secrets.Project { return secrets.Project{Dir: s.Dir, File: file} }
+
+func (s *session) editSecrets(ctx context.Context, from, file string) error {
 	ids, err := s.identities(ctx)
 	if err != nil {
 		return err
 	}
-	changed, err := secrets.Edit(ctx, s.Dir, ids, secrets.EditOptions{
+	changed, err := s.in(file).Edit(ctx, ids, secrets.EditOptions{
 		Console: console{s.UI}, Declared: s.declaredOrWarn(ctx), From: from,
 	})
 	if changed {
-		s.UI.Success("encrypted; commit secrets/secrets.yaml and run `mage update` to deploy it")
+		s.UI.Success("encrypted; commit %s and run %s to deploy it", s.in(file).Name(), next.Target("update"))
 	}
 	return err
 }
 
-func (s *session) setSecret(ctx context.Context, name, file string) error {
+func (s *session) setSecret(ctx context.Context, name, from, file string) error {
 	ids, err := s.identities(ctx)
 	if err != nil {
 		return err
 	}
-	value, err := s.readValue(ctx, name, file)
+	value, err := s.readValue(ctx, name, from)
 	if err != nil {
 		return err
 	}
-	changed, err := secrets.Set(ctx, s.Dir, ids, name, value)
+	changed, err := s.in(file).Set(ctx, ids, name, value)
 	switch {
 	case err != nil:
 		return err
 	case changed:
-		s.UI.Success("%s is set; commit secrets/secrets.yaml and run `mage update` to deploy it", name)
+		s.UI.Success("%s is set; commit %s and run %s to deploy it", name, s.in(file).Name(), next.Target("update"))
 	default:
 		s.UI.Info("%s already has this value; nothing was written", name)
 	}
@@ -55,45 +63,110 @@ func (s *session) setSecret(ctx context.Context, name, file string) error {
 
 // readValue never takes a value from an argument: those are in the shell's
 // history and in the list of processes.
-func (s *session) readValue(ctx context.Context, name, file string) (string, error) {
+func (s *session) readValue(ctx context.Context, name, from string) (string, error) {
 	switch {
-	case file != "":
-		return secrets.ReadValueFile(file)
+	case from != "":
+		return secrets.ReadValueFile(from)
 	case !xterm.IsTerminal(int(os.Stdin.Fd())):
 		return secrets.ReadValue(os.Stdin)
 	}
 	return console{s.UI}.AskHidden(ctx, fmt.Sprintf("Value of %s: ", name))
 }
 
-func (s *session) getSecret(ctx context.Context, name string) error {
+func (s *session) getSecret(ctx context.Context, name, file string, copied bool) error {
 	ids, err := s.identities(ctx)
 	if err != nil {
 		return err
 	}
-	value, err := secrets.Get(s.Dir, ids, name)
-	if err != nil {
+	value, err := s.in(file).Get(ids, name)
+	switch {
+	case err != nil:
 		return err
-	}
-	if xterm.IsTerminal(int(os.Stdout.Fd())) {
-		value += "\n"
+	case copied:
+		return s.copySecret(name, value)
+	case xterm.IsTerminal(int(os.Stdout.Fd())):
+		value = shown(value) + "\n"
 	}
 	_, err = io.WriteString(s.UI.Out(), value)
 	return err
 }
 
-func (s *session) listSecrets(ctx context.Context, asJSON bool) error {
-	list, err := secrets.List(s.Dir, s.declaredOrWarn(ctx))
+// shown is a value as a terminal may have it: whoever can set a secret must not be
+// able to move the cursor or fill the clipboard of who reads it.
+func shown(value string) string {
+	var out strings.Builder
+	for value != "" {
+		at := strings.IndexAny(value, "\n\t")
+		if at < 0 {
+			return out.String() + term.CleanAll(value)
+		}
+		out.WriteString(term.CleanAll(value[:at]) + value[at:at+1])
+		value = value[at+1:]
+	}
+	return out.String()
+}
+
+// copySecret gives a value to the terminal's clipboard. Only a terminal has one.
+func (s *session) copySecret(name, value string) error {
+	tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0)
+	if err != nil {
+		return next.With(fmt.Errorf("-copy needs a terminal, whose clipboard it fills: %w", err), next.Target("secrets:get", name))
+	}
+	defer tty.Close()
+	text, err := clipboard(value)
+	if err == nil {
+		_, err = io.WriteString(tty, text)
+	}
+	if err != nil {
+		return fmt.Errorf("copying %s: %w", name, err)
+	}
+	s.UI.Success("%s was sent to the terminal's clipboard; not every terminal takes it (OSC 52)", name)
+	return nil
+}
+
+// maxClipboard is the size in bytes that every terminal with OSC 52 takes.
+const maxClipboard = 74_994
+
+// clipboard is the escape sequence OSC 52: the terminal itself fills the clipboard,
+// over SSH too, and no program on the way has the value as an argument.
+func clipboard(value string) (string, error) {
+	if len(value) > maxClipboard {
+		return "", fmt.Errorf("%d bytes do not fit into a terminal's clipboard; %d do", len(value), maxClipboard)
+	}
+	return "\x1b]52;c;" + base64.StdEncoding.EncodeToString([]byte(value)) + "\a", nil
+}
+
+func (s *session) listSecrets(ctx context.Context, file string, asJSON bool) error {
+	list, err := s.listed(ctx, file)
 	if err != nil {
 		return err
 	}
 	if asJSON {
 		return s.UI.JSON(list)
 	}
+	header, several := []string{"NAME", "SET", "DECLARED", "READABLE BY", "ON THE SERVER"}, false
+	for _, l := range list {
+		several = several || l.File != list[0].File
+	}
 	var rows [][]string
 	for _, l := range list {
-		rows = append(rows, []string{l.Name, yes(l.Present), yes(l.Declared), l.Readers, l.Path})
+		row := []string{l.Name, yes(l.Present), yes(l.Declared), l.Readers, l.Path}
+		if several {
+			row = append(row, l.File)
+		}
+		rows = append(rows, row)
 	}
-	return s.UI.Table([]string{"NAME", "SET", "DECLARED", "READABLE BY", "ON THE SERVER"}, rows)
+	if several {
+		header = append(header, "FILE")
+	}
+	return s.UI.Table(header, rows)
+}
+
+func (s *session) listed(ctx context.Context, file string) ([]secrets.Listed, error) {
+	if file != "" {
+		return s.in(file).List(s.declaredOrWarn(ctx))
+	}
+	return secrets.List(ctx, s.Dir, s.declaredOrWarn(ctx))
 }
 
 func yes(is bool) string {
@@ -103,10 +176,26 @@ func yes(is bool) string {
 	return "no"
 }
 
+func (s *session) rotateSecrets(ctx context.Context, file, accept string) error {
+	if file == "" {
+		return secrets.Rotate(ctx, s.Dir, s.rotation(ctx, accept))
+	}
+	ids, err := s.identities(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.in(file).NewDataKey(ctx, ids); err != nil {
+		return err
+	}
+	s.UI.Success("%s has a new data key; commit it and run %s to deploy it", file, next.Target("update"))
+	return nil
+}
+
 // rotation is a rotation over every host of vps.yaml, each reached over SSH.
-func (s *session) rotation(ctx context.Context) secrets.RotateOptions {
+func (s *session) rotation(ctx context.Context, accept string) secrets.RotateOptions {
 	options := secrets.RotateOptions{
 		Console: console{s.UI}, Ask: s.askPassphrase, Remote: s.RotateHosts(ctx, deploy.DefaultUpdate()),
+		Accept: trust.Names(accept),
 	}
 	for _, host := range s.Config.Hosts {
 		options.Hosts = append(options.Hosts, host.Name)
@@ -117,10 +206,10 @@ func (s *session) rotation(ctx context.Context) secrets.RotateOptions {
 	return options
 }
 
-func (s *session) checkSecrets(ctx context.Context, asJSON bool) error {
+func (s *session) checkSecrets(ctx context.Context, file string, asJSON bool) error {
 	declared, unknown := s.declared(ctx)
 	findings := secrets.Check(ctx, s.Dir, secrets.CheckOptions{
-		Declared: declared, DeclaredErr: unknown, AllowSample: true, Ask: s.askPassphrase,
+		File: file, Declared: declared, DeclaredErr: unknown, AllowSample: true, Ask: s.askPassphrase,
 	})
 	if err := s.showFindings(findings, asJSON); err != nil {
 		return err

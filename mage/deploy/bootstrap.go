@@ -45,7 +45,7 @@ func (p *Project) Bootstrap(ctx context.Context, host string, o BootstrapOptions
 			if pre, err = p.prepare(ctx); err != nil {
 				return nil, err
 			}
-			return p.preparedToInstall(pre), nil
+			return p.preparedToInstall(ctx, pre), nil
 		},
 		Update: func(ctx context.Context, d *remote.Dialer, h config.Host) (int, error) {
 			return p.firstUpdate(ctx, pre, d, h)
@@ -55,14 +55,14 @@ func (p *Project) Bootstrap(ctx context.Context, host string, o BootstrapOptions
 	return (*Installed)(installed), bootstrapFailure(err)
 }
 
-func (p *Project) preparedToInstall(pre *prepared) *bootstrap.Prepared {
+func (p *Project) preparedToInstall(ctx context.Context, pre *prepared) *bootstrap.Prepared {
 	return &bootstrap.Prepared{
 		Tree: facts.ContainerFiles(pre.tree), Identities: pre.ids, Report: pre.report,
 		Locked: pre.lock != nil, Warnings: pre.warning,
 		Evaluate: func(ctx context.Context, log io.Writer, outputs ...string) (*facts.Answer, error) {
 			return p.evaluate(ctx, pre.tree, log, facts.Question{Outputs: outputs})
 		},
-		Missing: func(h facts.Host) error { return p.refuseMissing("", h.Secrets) },
+		Missing: func(h facts.Host) error { return p.refuseMissing(ctx, "", h.Secrets) },
 	}
 }
 

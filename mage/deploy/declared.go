@@ -17,13 +17,13 @@ import (
 )
 
 // Declared gives declared secrets in the form that package secrets takes, without
-// those that lie in other files than secrets.yaml.
+// those that lie outside of the tree.
 func Declared(list []facts.Secret) []secrets.Declared {
 	var out []secrets.Declared
 	for _, d := range list {
-		if d.File == secretsPath && d.Key != "" {
-			declared := secrets.Declared{Name: d.Name, Key: d.Key, Path: d.Path, Owner: d.Owner,
-				Mode: d.Mode, NeededForUsers: d.NeededForUsers}
+		if d.InTree() {
+			declared := secrets.Declared{Name: d.Name, File: d.File, Key: d.Key, Whole: d.Key == "" || d.Format == "binary",
+				Path: d.Path, Owner: d.Owner, Mode: d.Mode, NeededForUsers: d.NeededForUsers}
 			if !slices.Contains(out, declared) { // by several hosts
 				out = append(out, declared)
 			}
@@ -32,8 +32,8 @@ func Declared(list []facts.Secret) []secrets.Declared {
 	return out
 }
 
-// DeclaredSecrets gives the secrets of secrets.yaml that the configuration of the
-// project in dir declares, as the last evaluation on this machine had them. asOf
+// DeclaredSecrets gives the secrets that the configuration of the project in dir
+// declares, as the last evaluation on this machine had them. asOf
 // is the time of that evaluation if the tree was changed since, else zero. Where
 // there was none it is an error: they are unknown.
 func DeclaredSecrets(ctx context.Context, dir string) (list []secrets.Declared, asOf time.Time, err error) {
@@ -63,20 +63,29 @@ func DeclaredSecrets(ctx context.Context, dir string) (list []secrets.Declared, 
 
 // refuseMissing: a system whose declared secret is not in secrets.yaml fails
 // when it is activated.
-func (p *Project) refuseMissing(host string, declared []facts.Secret) error {
-	list, err := secrets.List(p.Dir, Declared(declared))
+func (p *Project) refuseMissing(ctx context.Context, host string, declared []facts.Secret) error {
+	list, err := secrets.List(ctx, p.Dir, Declared(declared))
 	if err != nil {
 		return usage(err)
 	}
 	var missing []string
+	var file string
 	for _, l := range list {
-		if l.Declared && !l.Present {
-			missing = append(missing, l.Name)
+		if l.Declared && !l.Present && (file == "" || l.File == file) {
+			missing, file = append(missing, l.Name), l.File
 		}
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	return &Failure{Host: host, Code: CodeUsage, Now: "nothing was changed", Next: next.Target("secrets:set", missing[0]),
-		Err: fmt.Errorf("%s lacks what nix/ declares: %s", secretsPath, strings.Join(missing, ", "))}
+	return &Failure{Host: host, Code: CodeUsage, Now: "nothing was changed", Next: setSecret(missing[0], file),
+		Err: fmt.Errorf("%s lacks what nix/ declares: %s", file, strings.Join(missing, ", "))}
+}
+
+// setSecret is how a secret of one file is set.
+func setSecret(name, file string) next.Step {
+	if file == secretsPath {
+		return next.Target("secrets:set", name)
+	}
+	return next.Target("secrets:set", name, "-file="+file)
 }

@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
@@ -46,10 +49,42 @@ func (r *rotateHosts) keyPath(output string) string {
 	return defaultAgeKey
 }
 
-// PutIdentities replaces the server's key file. The key travels on standard
-// input, and the server compares its hash before it takes the file's place.
-func (r *rotateHosts) PutIdentities(ctx context.Context, host string, keyFile []byte) error {
+// Look logs in to a host, whose key is verified on the way, and asks for the hashes
+// that the server computes of its age keys.
+func (r *rotateHosts) Look(ctx context.Context, host string) (seen secrets.HostSeen, err error) {
+	err = r.on(ctx, host, func(l *link) error {
+		_, facts, err := r.keyFile(ctx, l)
+		if err != nil {
+			return err
+		}
+		seen = l.seen()
+		if h, _, ok := r.kept.AsOf(output(l.host, facts)); ok && len(h.Files()) > 0 {
+			seen.Files = h.Files()
+		}
+		seen.Hashes = facts.AgeKeys
+		seen.Note = "no deploy is recorded there"
+		if last := facts.Record; last != nil {
+			seen.Note = fmt.Sprintf("last deployed by %s from %s on %s", last.Who, last.From, last.When.Local().Format(time.DateOnly))
+		}
+		return nil
+	})
+	return seen, err
+}
+
+// seen is who answers: the address that was dialled and the key that was verified.
+func (l *link) seen() secrets.HostSeen {
+	return secrets.HostSeen{Address: net.JoinHostPort(l.host.Address, strconv.Itoa(l.port)), HostKey: l.client.Fingerprint()}
+}
+
+// PutIdentities replaces the server's key file, if it is the server that was seen.
+// The key travels on standard input, and the server compares its hash before it
+// takes the file's place.
+func (r *rotateHosts) PutIdentities(ctx context.Context, host string, seen secrets.HostSeen, keyFile []byte) error {
 	return r.on(ctx, host, func(l *link) error {
+		if now := l.seen(); now.HostKey != seen.HostKey || now.Address != seen.Address {
+			return refused(host, next.Target("secrets:rotate"), "%s with host key %s answers now, and %s with %s was confirmed",
+				now.Address, now.HostKey, seen.Address, seen.HostKey)
+		}
 		path, facts, err := r.keyFile(ctx, l)
 		if err == nil {
 			err = errors.Join(refuseHost(l.host, facts), refuseBusy(l.host, facts))
@@ -68,26 +103,17 @@ func (r *rotateHosts) PutIdentities(ctx context.Context, host string, keyFile []
 	})
 }
 
-// IdentityHashes asks for the hashes that the server computes of its key file.
-func (r *rotateHosts) IdentityHashes(ctx context.Context, host string) (hashes []string, err error) {
-	err = r.on(ctx, host, func(l *link) error {
-		_, facts, err := r.keyFile(ctx, l)
-		hashes = facts.AgeKeys
-		return err
-	})
-	return hashes, err
-}
-
 // Deploy is update with its confirmation.
 func (r *rotateHosts) Deploy(ctx context.Context, host string) error {
 	_, err := r.p.Update(ctx, host, r.o)
 	return withoutHost(host, err)
 }
 
-// OldStillNeeded looks at the trees of all generations that the server keeps. A
-// generation whose tree is not kept counts as one that needs the old key: going
-// back to it without would take root's own login key away.
-func (r *rotateHosts) OldStillNeeded(ctx context.Context, host, newRecipient string) (needed bool, err error) {
+// OldStillNeeded looks at every sops file in the trees of all generations that the
+// server keeps. A generation whose tree is not kept, or that takes secrets from
+// elsewhere, counts as one that needs the old key: going back to it without would
+// take root's own login key away.
+func (r *rotateHosts) OldStillNeeded(ctx context.Context, host string, oldRecipients []string, newRecipient string) (needed bool, err error) {
 	err = r.on(ctx, host, func(l *link) error {
 		out, err := l.ask(ctx, l.shell().KeyUses())
 		if err != nil {
@@ -97,7 +123,7 @@ func (r *rotateHosts) OldStillNeeded(ctx context.Context, host, newRecipient str
 		if err != nil {
 			return &Failure{Host: host, Code: CodeFailed, Err: err, Now: asItWas}
 		}
-		old := generationsWithout(uses, newRecipient)
+		old := generationsWithout(uses, oldRecipients, newRecipient)
 		if needed = len(old) > 0; needed {
 			r.p.UI.Info("%s: the old key stays for generation %s", host, strings.Join(old, ", "))
 		}
@@ -107,11 +133,11 @@ func (r *rotateHosts) OldStillNeeded(ctx context.Context, host, newRecipient str
 }
 
 // generationsWithout names the generations that the new key alone does not serve.
-func generationsWithout(uses []run.KeyUse, recipient string) []string {
+func generationsWithout(uses []run.KeyUse, old []string, recipient string) []string {
 	var names []string
 	for _, u := range uses {
 		switch {
-		case u.Readable(recipient):
+		case !u.Needs(old, recipient):
 		case u.Known:
 			names = append(names, fmt.Sprint(u.Generation))
 		default:

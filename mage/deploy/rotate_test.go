@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
@@ -90,8 +91,14 @@ func (r *rotator) rotate(hosts secrets.RotateHosts) error {
 	if hosts == nil {
 		hosts = r.RotateHosts(r.t.Context(), quick())
 	}
+	var accept []string
+	for _, s := range r.servers {
+		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(s.HostKeyLine()))
+		require.NoError(r.t, err)
+		accept = append(accept, ssh.FingerprintSHA256(key))
+	}
 	return secrets.Rotate(r.t.Context(), r.Dir, secrets.RotateOptions{
-		Console: quiet{r.said}, Hosts: r.order, Remote: hosts, Getenv: noEnv,
+		Console: quiet{r.said}, Hosts: r.order, Remote: hosts, Getenv: noEnv, Accept: accept,
 	})
 }
 
@@ -189,7 +196,7 @@ func TestRotateNamesAHostThatIsAwayAndFinishesLater(t *testing.T) {
 
 	err := r.rotate(nil)
 
-	require.ErrorContains(t, err, "two: asking for its keys: connecting to two")
+	require.ErrorContains(t, err, "two: looking who answers there: connecting to two")
 	assert.Equal(t, int(CodeUnreachable), ExitStatus(err))
 	assert.Equal(t, 2, r.keys().Len())
 	r.nobodyLockedOut("one")
@@ -230,7 +237,7 @@ func TestRotateIsResumedAfterEachStep(t *testing.T) {
 		require.ErrorIs(t, err, errCut, "%s", r.said)
 	}
 	r.finished()
-	for _, call := range []string{"put 0 0", "hashes 1 0", "deploy 1 0", "hashes 1 1", "deploy 1 1", "needed 1 2", "put 1 2", "hashes 2 2"} {
+	for _, call := range []string{"put 0 0", "look 1 0", "deploy 1 0", "look 1 1", "deploy 1 1", "needed 1 2", "put 1 2", "look 2 2"} {
 		assert.Contains(t, c.known, call)
 	}
 }
@@ -254,15 +261,15 @@ func (c *cutting) lost(call string, err error) error {
 	return err
 }
 
-func (c *cutting) PutIdentities(ctx context.Context, host string, keys []byte) error {
-	err := c.lost("put", c.RotateHosts.PutIdentities(ctx, host, keys))
+func (c *cutting) PutIdentities(ctx context.Context, host string, seen secrets.HostSeen, keys []byte) error {
+	err := c.lost("put", c.RotateHosts.PutIdentities(ctx, host, seen, keys))
 	c.puts++
 	return err
 }
 
-func (c *cutting) IdentityHashes(ctx context.Context, host string) ([]string, error) {
-	hashes, err := c.RotateHosts.IdentityHashes(ctx, host)
-	return hashes, c.lost("hashes", err)
+func (c *cutting) Look(ctx context.Context, host string) (secrets.HostSeen, error) {
+	seen, err := c.RotateHosts.Look(ctx, host)
+	return seen, c.lost("look", err)
 }
 
 func (c *cutting) Deploy(ctx context.Context, host string) error {
@@ -274,7 +281,47 @@ func (c *cutting) Deploy(ctx context.Context, host string) error {
 	return nil
 }
 
-func (c *cutting) OldStillNeeded(ctx context.Context, host, recipient string) (bool, error) {
-	needed, err := c.RotateHosts.OldStillNeeded(ctx, host, recipient)
+func (c *cutting) OldStillNeeded(ctx context.Context, host string, old []string, recipient string) (bool, error) {
+	needed, err := c.RotateHosts.OldStillNeeded(ctx, host, old, recipient)
 	return needed, c.lost("needed", err)
+}
+
+// The attack: a merged change of address and hostKey in vps.yaml made update refuse
+// and advise a rotation, which then put both private keys on the stranger's server.
+func TestRotateGivesNoKeyToAStrangersServer(t *testing.T) {
+	t.Parallel()
+	r := newRotator(t, "one", "two")
+	accept := r.rotate
+	require.NoError(t, accept(nil), "%s", r.said) // both are known from now on
+	for _, host := range r.order {
+		r.collectGarbage(host)
+	}
+	require.NoError(t, accept(nil), "%s", r.said)
+	before := r.keys()
+
+	stranger := newFixture(t)
+	strange := stranger.server("two")
+	require.NoError(t, os.Remove(strange.Path("var/lib/sops-nix/key.txt")))
+	r.hosts["two"] = stranger.hosts["two"]
+	err := r.rotate(nil)
+
+	require.ErrorContains(t, err, "CHANGED: the address was")
+	require.ErrorContains(t, err, "does NOT have the present key")
+	assert.Contains(t, next.Of(err).String(), "-yes=SHA256:")
+	assert.NoFileExists(t, strange.Path("var/lib/sops-nix/key.txt"))
+	assert.Equal(t, before.Hashes(), r.keys().Hashes(), "nothing was begun")
+}
+
+// A server that takes another's place after it was confirmed gets no key either.
+func TestRotateIsBoundToTheServerThatWasConfirmed(t *testing.T) {
+	t.Parallel()
+	r := newRotator(t, "one")
+	hosts := r.RotateHosts(t.Context(), quick())
+	seen, err := hosts.Look(t.Context(), "one")
+	require.NoError(t, err)
+	before := r.servers["one"].ReadFile("var/lib/sops-nix/key.txt")
+	for _, other := range []secrets.HostSeen{{Address: seen.Address, HostKey: "SHA256:other"}, {Address: "192.0.2.1:22", HostKey: seen.HostKey}} {
+		require.ErrorContains(t, hosts.PutIdentities(t.Context(), "one", other, []byte("x")), "was confirmed")
+	}
+	assert.Equal(t, before, r.servers["one"].ReadFile("var/lib/sops-nix/key.txt"))
 }

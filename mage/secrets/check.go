@@ -31,6 +31,7 @@ type Finding struct {
 
 // CheckOptions say what to check against.
 type CheckOptions struct {
+	File        string // the one sops file to look at; "" is all of them
 	Declared    []Declared
 	DeclaredErr error                    // why Declared is not known
 	AllowSample bool                     // a fresh clone, which has only the public example key, is no fault
@@ -55,10 +56,17 @@ func Check(ctx context.Context, dir string, options CheckOptions) []Finding {
 		c.Getenv = os.Getenv
 	}
 	ids := c.key(ctx)
-	report := c.file(ids)
-	c.rules(report)
-	c.declared(report)
-	c.sshKey(report)
+	files := c.files(ctx)
+	var main *Report
+	for _, file := range files {
+		report := c.file(ids, file)
+		c.rules(ctx, ids, report, file)
+		c.declared(report, file)
+		if file == files[0] {
+			main = report
+		}
+	}
+	c.sshKey(main)
 	c.git(ctx, ids)
 	c.leftovers()
 	return c.findings
@@ -98,41 +106,91 @@ func (c *checking) key(ctx context.Context) *Identities {
 	return ids
 }
 
-func (c *checking) file(ids *Identities) *Report {
+// files are those to look at. What a rule matches and nobody encrypted is told.
+func (c *checking) files(ctx context.Context) []string {
+	if c.File != "" {
+		return []string{c.File}
+	}
+	found, err := find(ctx, c.project.Dir)
+	if err != nil {
+		c.err("sops files", err)
+		return []string{defaultFile}
+	}
+	for _, name := range found.plain {
+		if name != defaultFile {
+			c.add("plain: "+name, Fail, next.Say("Encrypt it: %s; or correct .sops.yaml.", next.Shell("sops", "encrypt", "--in-place", name)),
+				"a rule of .sops.yaml matches %s, and it is not encrypted", name)
+		}
+	}
+	if !slices.Contains(found.encrypted, defaultFile) && (len(found.encrypted) == 0 || c.wants(defaultFile) || fileExists(c.project.SecretsFile())) {
+		return slices.Insert(found.encrypted, 0, defaultFile)
+	}
+	return found.encrypted
+}
+
+// wants reports whether something declared lies in a file.
+func (c *checking) wants(file string) bool {
+	return slices.ContainsFunc(c.Declared, func(d Declared) bool { return d.file() == file })
+}
+
+// title names a finding about a file: those about secrets.yaml by what is checked
+// alone.
+func title(what, file string) string {
+	if file == defaultFile {
+		return what
+	}
+	return what + " in " + file
+}
+
+func (c *checking) file(ids *Identities, file string) *Report {
+	name := file
+	if file == defaultFile {
+		name = "secrets.yaml"
+	}
 	if ids == nil {
-		c.add("secrets.yaml", Skipped, next.Step{}, "there is no key to decrypt it with")
+		c.add(name, Skipped, next.Step{}, "there is no key to decrypt it with")
 		return nil
 	}
-	data, err := readFile(c.project.SecretsFile())
+	data, err := c.project.in(file).read()
 	if err != nil {
-		c.err("secrets.yaml", err)
+		c.err(name, err)
 		return nil
 	}
-	report, err := VerifyBytes(data, ids)
+	report, err := VerifyFile(file, data, ids)
 	if err != nil {
-		c.err("secrets.yaml", err)
+		c.err(name, err)
 		return nil
 	}
-	c.add("secrets.yaml", Pass, next.Step{}, "encrypted, decrypts, and the MAC is right; %d values", len(report.Names))
+	c.add(name, Pass, next.Step{}, "encrypted, decrypts, and the MAC is right; %d values", len(report.Names))
 	return report
 }
 
-func (c *checking) rules(report *Report) {
+func (c *checking) rules(ctx context.Context, ids *Identities, report *Report, file string) {
+	name := title("recipients", file)
 	if report == nil {
-		c.add("recipients", Skipped, next.Step{}, "secrets.yaml could not be read")
+		c.add(name, Skipped, next.Step{}, "%s could not be read", file)
 		return
 	}
-	if err := report.compare(c.project); err != nil {
-		c.err("recipients", err)
+	if err := report.compare(c.project.in(file)); err != nil {
+		c.err(name, err)
 		return
 	}
-	rules, err := loadRules(c.project)
+	rules, err := loadRules(c.project.in(file))
 	if err == nil && !sameSelection(report.metadata, rules.metadata()) {
-		c.add("recipients", Fail, next.Words("Correct .sops.yaml, or encrypt the file again with the sops program."),
-			"secrets.yaml was made by other rules about what is encrypted than .sops.yaml has")
+		c.add(name, Fail, next.Words("Correct .sops.yaml, or encrypt the file again with the sops program."),
+			"%s was made by other rules about what is encrypted than .sops.yaml has", file)
 		return
 	}
-	c.add("recipients", Pass, next.Step{}, "the %d of .sops.yaml", len(report.Recipients))
+	detail := fmt.Sprintf("the %d of .sops.yaml", len(report.Recipients))
+	unknown, err := c.project.unconfirmed(ctx, ids, bare(report.metadata.KeyGroups))
+	switch {
+	case err != nil:
+		c.err(name, err)
+		return
+	case len(unknown) > 0 && !c.sample:
+		detail += "; not confirmed on this machine: " + shortAll(unknown)
+	}
+	c.add(name, Pass, next.Step{}, "%s", detail)
 }
 
 // Problems turns failed findings into one error, or nil.
@@ -147,46 +205,58 @@ func Problems(findings []Finding) error {
 }
 
 // declared compares with what nix/ asks for.
-func (c *checking) declared(report *Report) {
+func (c *checking) declared(report *Report, file string) {
+	name := title("declared names", file)
 	switch {
 	case c.DeclaredErr != nil:
-		c.add("declared names", Skipped, next.Of(c.DeclaredErr), "%v", c.DeclaredErr)
+		c.add(name, Skipped, next.Of(c.DeclaredErr), "%v", c.DeclaredErr)
 		return
 	case report == nil:
-		c.add("declared names", Skipped, next.Step{}, "secrets.yaml could not be read")
+		c.add(name, Skipped, next.Step{}, "%s could not be read", file)
 		return
 	}
 	var faults []string
 	var set next.Step
-	for _, d := range c.Declared {
+	declared := inFile(c.Declared, file)
+	if len(declared) == 0 && file != defaultFile {
+		c.add(name, Skipped, next.Step{}, "nothing in nix/ is known to use it")
+		return
+	}
+	for _, d := range declared {
 		if fault := report.faultOf(d); fault != "" {
 			faults = append(faults, formatName(d.path())+" "+fault)
-			set = next.Or(set, setCommand(formatName(d.path())))
+			set = next.Or(set, setCommand(formatName(d.path()), file))
 		}
 	}
 	for _, name := range report.Names {
-		if !slices.ContainsFunc(c.Declared, func(d Declared) bool { return covers(d, name) }) {
+		if !slices.ContainsFunc(declared, func(d Declared) bool { return covers(d, name) }) {
 			faults = append(faults, name+" is not declared in nix/")
 		}
 	}
 	if len(faults) > 0 {
-		c.add("declared names", Fail, next.Or(set, next.Say("Declare it in nix/modules/sops.nix, or remove it with %s.", next.Target("secrets:edit"))),
+		c.add(name, Fail, next.Or(set, next.Say("Declare it in nix/modules/sops.nix, or remove it with %s.", next.Target("secrets:edit"))),
 			"%s", strings.Join(faults, ", "))
 		return
 	}
-	c.add("declared names", Pass, next.Step{}, "all %d are there and none too many", len(c.Declared))
+	c.add(name, Pass, next.Step{}, "all %d are there and none too many", len(declared))
 }
 
 // setCommand sets a secret: the login key from where it most often is.
-func setCommand(name string) next.Step {
+func setCommand(name, file string) next.Step {
+	if file != defaultFile {
+		return next.Target("secrets:set", name, "-file="+file)
+	}
 	if name == sshKeyName {
-		return next.Target("secrets:set", "ssh-public-key", "-file=~/.ssh/id_ed25519.pub")
+		return next.Target("secrets:set", "ssh-public-key", "-from=~/.ssh/id_ed25519.pub")
 	}
 	return next.Target("secrets:set", name)
 }
 
 // faultOf says what is wrong with a declared secret.
 func (r *Report) faultOf(d Declared) string {
+	if d.Whole {
+		return ""
+	}
 	value, err := lookup(first(r.values), d.path())
 	switch text, isText := value.(string); {
 	case err != nil:
@@ -215,9 +285,9 @@ func (c *checking) sshKey(report *Report) {
 	keys, err := parsePublicKeys([]byte(text))
 	switch {
 	case err != nil:
-		c.add(sshKeyName, Fail, next.Say("Run %s: with a wrong one nobody can log in.", next.Target("secrets:set", "ssh-public-key", "-file=~/.ssh/id_ed25519.pub")), "%v", err)
+		c.add(sshKeyName, Fail, next.Say("Run %s: with a wrong one nobody can log in.", next.Target("secrets:set", "ssh-public-key", "-from=~/.ssh/id_ed25519.pub")), "%v", err)
 	case strings.Contains(text, exampleSSHPublicKey) && !c.sample:
-		c.add(sshKeyName, Fail, next.Say("Run %s.", next.Target("secrets:set", "ssh-public-key", "-file=~/.ssh/id_ed25519.pub")), "is the example, for which there is no private key")
+		c.add(sshKeyName, Fail, next.Say("Run %s.", next.Target("secrets:set", "ssh-public-key", "-from=~/.ssh/id_ed25519.pub")), "is the example, for which there is no private key")
 	default:
 		c.add(sshKeyName, Pass, next.Step{}, "%d that sshd can read", len(keys))
 	}

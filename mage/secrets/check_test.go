@@ -170,14 +170,14 @@ func TestList(t *testing.T) {
 	t.Parallel()
 	project := newProject(t, newIdentities(t, 1), "gateway-token: hunter2\nsurplus: y\nmap:\n  a: 1\n  b: 2\n")
 	require.NoError(t, os.Remove(project.KeyFile()), "a list needs no key")
-	got, err := List(project.Dir, append(declaredNames(), Declared{Name: "map"}))
+	got, err := List(t.Context(), project.Dir, append(declaredNames(), Declared{Name: "map"}))
 	require.NoError(t, err)
 	assert.Equal(t, []Listed{
-		{"gateway-token", true, true, "openclaw", "/run/secrets/gateway-token"},
-		{"surplus", true, false, "", ""},
-		{"map.a", true, true, "root", ""},
-		{"map.b", true, true, "root", ""},
-		{"ssh-public-key", false, true, "every user", "/run/secrets-for-users/ssh-public-key"},
+		{"secrets/secrets.yaml", "gateway-token", true, true, "openclaw", "/run/secrets/gateway-token"},
+		{"secrets/secrets.yaml", "surplus", true, false, "", ""},
+		{"secrets/secrets.yaml", "map.a", true, true, "root", ""},
+		{"secrets/secrets.yaml", "map.b", true, true, "root", ""},
+		{"secrets/secrets.yaml", "ssh-public-key", false, true, "every user", "/run/secrets-for-users/ssh-public-key"},
 	}, got)
 }
 

@@ -64,7 +64,12 @@ type editing struct {
 // returns, after SIGINT, SIGTERM and SIGHUP too. An edit that cannot be
 // written because somebody else changed the file is kept, encrypted.
 func Edit(ctx context.Context, dir string, ids *Identities, options EditOptions) (changed bool, err error) {
-	e := &editing{EditOptions: options.withDefaults(), project: Project{Dir: dir}, ids: ids}
+	return Project{Dir: dir}.Edit(ctx, ids, options)
+}
+
+// Edit is the function [Edit] for the file of p.
+func (p Project) Edit(ctx context.Context, ids *Identities, options EditOptions) (changed bool, err error) {
+	e := &editing{EditOptions: options.withDefaults(), project: p, ids: ids}
 	if count := sweep(e.bases); count > 0 {
 		e.Console.Say("removed %d folder(s) of plaintext that a killed editor left behind", count)
 	}
@@ -229,7 +234,7 @@ func (e *editing) understand(edited []byte) (*file, []string, error) {
 // missing are the declared names that the file had and the edit has not.
 func (e *editing) missing(next *file) []string {
 	var out []string
-	for _, declared := range e.Declared {
+	for _, declared := range inFile(e.Declared, e.project.name()) {
 		_, before := lookup(first(e.file.tree.Branches), declared.path())
 		_, after := lookup(first(next.tree.Branches), declared.path())
 		if before == nil && after != nil {

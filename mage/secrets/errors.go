@@ -17,6 +17,7 @@ var (
 	ErrNotEncrypted = errors.New("not encrypted with sops")
 	ErrDamaged      = errors.New("damaged or tampered with")
 	ErrChanged      = errors.New("changed by another process meanwhile")
+	ErrUnconfirmed  = errors.New("not confirmed on this machine")
 	ErrUnknownName  = errors.New("no secret of that name")
 	ErrAborted      = errors.New("aborted; everything is as it was")
 )

@@ -33,7 +33,9 @@ type Project struct {
 
 const defaultFile = "secrets/secrets.yaml"
 
-// name is the sops file as a path in the project.
+// Name is the sops file as a path in the project.
+func (p Project) Name() string { return p.name() }
+
 func (p Project) name() string { return cmp.Or(p.File, defaultFile) }
 
 // in is the same project with another sops file.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"filippo.io/age"
+	"github.com/dagadbm/vps/mage/internal/trust"
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/config"
 	"github.com/stretchr/testify/require"
@@ -104,6 +105,12 @@ note: |
     two
     lines
 `
+
+// confirm notes recipients as confirmed on this machine.
+func confirm(t testing.TB, project Project, recipients ...string) {
+	t.Helper()
+	require.NoError(t, trust.Change(t.Context(), project.Dir, func(r *trust.Record) { r.Recipients = append(r.Recipients, recipients...) }))
+}
 
 func writeText(t testing.TB, path, text string) {
 	t.Helper()

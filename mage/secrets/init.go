@@ -21,6 +21,7 @@ type InitOptions struct {
 	Console  Console
 	Declared []Declared
 	SSHKey   string                   // path of the public key that may log in; empty: ask about the usual ones
+	Accept   []string                 // recipients that are confirmed beforehand
 	Home     string                   // where .ssh is; empty: the user's home
 	Getenv   func(name string) string // os.Getenv
 	Ask      AskPassphrase
@@ -37,14 +38,16 @@ type beginning struct {
 // Init makes what is missing of the project in dir: the line in .gitignore, the
 // key, .sops.yaml, and secrets.yaml with the declared names. It replaces the
 // public example key, encrypts a secrets.yaml that is in plain text, and brings
-// recipients in line with .sops.yaml. It never overwrites a key. Called again,
-// it changes nothing and reports false; after a failure it goes on where it was.
+// the recipients of every sops file in line with .sops.yaml, after asking about
+// those that were not confirmed on this machine. It never overwrites a key.
+// Called again, it changes nothing and reports false; after a failure it goes on
+// where it was.
 func Init(ctx context.Context, dir string, options InitOptions) (changed bool, err error) {
 	b := &beginning{InitOptions: options, project: Project{Dir: dir}}
 	if b.Getenv == nil {
 		b.Getenv = os.Getenv
 	}
-	for _, step := range []func(context.Context) error{b.ignore, b.key, b.rules, b.secrets} {
+	for _, step := range []func(context.Context) error{b.ignore, b.key, b.rules, b.recipients, b.secrets, b.otherFiles} {
 		if err := ctx.Err(); err != nil {
 			return b.changed, err
 		}
@@ -194,7 +197,7 @@ func (b *beginning) writeRules(ctx context.Context, old []byte, text, done strin
 
 // fill adds the declared names that are not there.
 func (b *beginning) fill(ctx context.Context, f *file) error {
-	for _, declared := range b.Declared {
+	for _, declared := range inFile(b.Declared, b.project.name()) {
 		path := declared.path()
 		if value, err := lookup(first(f.tree.Branches), path); err == nil && value != nil {
 			continue

@@ -23,6 +23,76 @@ const (
 	exampleComment = " Examples, encrypted to a key that everybody has: `mage secrets:init` makes them yours."
 )
 
+// recipients asks about those that were not confirmed here. Where nothing is going
+// to be encrypted to them, somebody who is there is asked all the same, so that a
+// rotation can go on; where nobody is there, they are named.
+func (b *beginning) recipients(ctx context.Context) error {
+	files, err := b.files(ctx)
+	if err != nil {
+		return err
+	}
+	names, err := b.project.recipientsOf(files)
+	if err != nil {
+		return err
+	}
+	names, err = b.project.unconfirmed(ctx, b.ids, names)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	waits := b.waits(files)
+	if !waits && !b.Console.Interactive() && len(b.Accept) == 0 {
+		for _, name := range names {
+			b.Console.Say("not confirmed on this machine: %s", short(name))
+		}
+		return nil
+	}
+	return b.project.confirmRecipients(ctx, b.Console, names, b.Accept, next.Command{Target: "secrets:init"})
+}
+
+// files are all sops files and secrets.yaml, be it there or not yet.
+func (b *beginning) files(ctx context.Context) ([]string, error) {
+	files, err := Files(ctx, b.project.Dir)
+	if err == nil && !slices.Contains(files, b.project.name()) {
+		files = slices.Insert(files, 0, b.project.name())
+	}
+	return files, err
+}
+
+// waits reports whether one of the files is going to be encrypted to other
+// recipients than it is now.
+func (b *beginning) waits(files []string) bool {
+	return slices.ContainsFunc(files, func(file string) bool {
+		project := b.project.in(file)
+		rules, err := loadRules(project)
+		if err != nil {
+			return true
+		}
+		old, err := project.read()
+		return err != nil || !b.sameRecipients(project, old, rules)
+	})
+}
+
+// otherFiles brings the other sops files in line with .sops.yaml.
+func (b *beginning) otherFiles(ctx context.Context) error {
+	files, err := Files(ctx, b.project.Dir)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if file == b.project.name() {
+			continue
+		}
+		changed, err := b.project.in(file).realign(ctx, b.ids, nil)
+		if err != nil {
+			return err
+		}
+		if changed {
+			b.did("encrypted %s to the recipients of .sops.yaml", file)
+		}
+	}
+	return nil
+}
+
 // secrets makes secrets.yaml, or completes it.
 func (b *beginning) secrets(ctx context.Context) error {
 	rules, err := loadRules(b.project)
@@ -41,7 +111,7 @@ func (b *beginning) secrets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if same, err := f.sameAs(old, b.ids); err != nil || (same && b.sameRecipients(old, rules)) {
+	if same, err := f.sameAs(old, b.ids); err != nil || (same && b.sameRecipients(b.project, old, rules)) {
 		return err
 	}
 	if err := b.project.writeSecrets(ctx, old, data); err != nil {
@@ -51,8 +121,8 @@ func (b *beginning) secrets(ctx context.Context) error {
 	return nil
 }
 
-func (b *beginning) sameRecipients(old []byte, r *rules) bool {
-	tree, err := parse(old, storeFor(b.project.name(), r.stores))
+func (b *beginning) sameRecipients(project Project, old []byte, r *rules) bool {
+	tree, err := parse(old, storeFor(project.name(), r.stores))
 	return err == nil && slices.Equal(recipients(tree.Metadata.KeyGroups), recipients(r.creation.KeyGroups))
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -215,9 +216,21 @@ func TestInitLetsAColleagueInAndOut(t *testing.T) {
 	colleague := ids.Only(ids.Recipients()[1:])
 	options := InitOptions{Console: &fakeConsole{}, Getenv: noEnvironment}
 
-	writeText(t, project.RulesFile(), rules+"      - "+ids.Recipients()[1]+"\n")
+	writeText(t, project.RulesFile(), rules+"      - "+ids.Recipients()[1]+" # Ana\n")
+	// Nobody is let in without a person saying so: not without a terminal, and
+	// not by any answer but yes.
+	for _, console := range []*fakeConsole{{absent: true}, {answers: []string{""}}, {answers: []string{"no"}}} {
+		_, err := Init(t.Context(), project.Dir, InitOptions{Console: console, Getenv: noEnvironment})
+		require.ErrorContains(t, err, ids.Recipients()[1]+` (.sops.yaml calls it "Ana")`)
+		assert.Equal(t, before, string(readAll(t, project.SecretsFile())))
+		if console.absent {
+			assert.Contains(t, next.Of(err).String(), "mage secrets:init -yes="+ids.Recipients()[1])
+		}
+	}
+	options.Console = &fakeConsole{answers: []string{"yes"}}
 	_, err := Init(t.Context(), project.Dir, options)
 	require.NoError(t, err)
+	options.Console = &fakeConsole{} // who was confirmed is not asked about again
 	_, err = VerifyBytes(readAll(t, project.SecretsFile()), colleague)
 	require.NoError(t, err)
 	assert.Contains(t, string(readAll(t, project.SecretsFile())), strings.SplitAfter(before, "\n")[1], "values keep their ciphertext")

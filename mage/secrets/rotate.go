@@ -10,21 +10,41 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/next"
+	"github.com/dagadbm/vps/mage/internal/trust"
 )
 
 // RotateHosts is what rotating the key has to do on servers. Each call is
 // repeated if a rotation is run again, and must not mind.
 type RotateHosts interface {
-	// PutIdentities replaces the server's key.txt atomically, mode 0600.
-	PutIdentities(ctx context.Context, host string, keyFile []byte) error
-	// IdentityHashes returns what [Identities.Hashes] is for the server's
-	// key.txt, computed there: the key itself is never read back.
-	IdentityHashes(ctx context.Context, host string) ([]string, error)
+	// Look logs in, verifies the host key, and tells who answers there.
+	Look(ctx context.Context, host string) (HostSeen, error)
+	// PutIdentities replaces the server's key.txt atomically, mode 0600. It must
+	// refuse a server with another address or host key than seen.
+	PutIdentities(ctx context.Context, host string, seen HostSeen, keyFile []byte) error
 	// Deploy is update with its confirmation.
 	Deploy(ctx context.Context, host string) error
 	// OldStillNeeded reports whether a generation that the server keeps has
-	// secrets that are not encrypted to newRecipient.
-	OldStillNeeded(ctx context.Context, host, newRecipient string) (bool, error)
+	// secrets that are encrypted to one of oldRecipients and not to newRecipient,
+	// or may have.
+	OldStillNeeded(ctx context.Context, host string, oldRecipients []string, newRecipient string) (bool, error)
+}
+
+// HostSeen is the server that answers for a host, and what it says of its keys.
+type HostSeen struct {
+	Address string // with the port
+	HostKey string // the fingerprint that was verified, SHA256:…
+	// Hashes are what [Identities.Hashes] is for the server's key.txt, computed
+	// there: the key itself is never read back. Who knows the hash of a key has
+	// the key.
+	Hashes []string
+	// Own says that the server decrypts with a key that is not on this machine:
+	// one of its own, or its SSH host key. It is never given another.
+	Own bool
+	// Files are the sops files that the host's secrets lie in; nil is unknown,
+	// and stands for all.
+	Files []string
+	// Note is what else a person should know, such as who deployed there last.
+	Note string
 }
 
 // RotateOptions say what to rotate on.
@@ -32,6 +52,7 @@ type RotateOptions struct {
 	Console Console
 	Hosts   []string // all of them, by the names they are called
 	Remote  RotateHosts
+	Accept  []string                 // fingerprints of host keys that are confirmed beforehand
 	Getenv  func(name string) string // os.Getenv
 	Ask     AskPassphrase
 	Now     func() time.Time // time.Now
@@ -45,28 +66,34 @@ type rotation struct {
 	project Project
 	ids     *Identities
 	state   *rotationState
-	faults  []error // of single hosts
+	files   []string            // all sops files of the project
+	seen    map[string]HostSeen // who answers for a host, this time
+	faults  []error             // of single hosts
 }
 
 // Rotate replaces the age key of the project in dir, as one transaction over
 // all hosts that can be interrupted anywhere and is finished by calling Rotate
 // again. Its order locks nobody out:
 //
-//  1. a new key, beside the old one in secrets/age-key.txt
-//  2. secrets.yaml is encrypted to both
-//  3. every host gets both keys, then the secrets
-//  4. secrets.yaml is encrypted to the new key only, with a new data key
-//  5. every host gets the secrets
-//  6. every host loses the old key, once no generation that it keeps needs it
-//  7. the old key leaves secrets/age-key.txt for a file with the date
+//  1. the servers that a key would go to are shown, and confirmed by a person
+//  2. a new key, beside the old one in secrets/age-key.txt
+//  3. every sops file is encrypted to both
+//  4. every host gets both keys, then the secrets
+//  5. every sops file is encrypted to the new key only, with a new data key
+//  6. every host gets the secrets
+//  7. every host loses the old key, once no generation that it keeps needs it
+//  8. the old key leaves secrets/age-key.txt for a file with the date
 //
-// Steps 4 and 7 wait until all hosts are done with what comes before. A host
+// Steps 5 and 8 wait until all hosts are done with what comes before. A host
 // that cannot be reached is named in the error, and the others go on.
+//
+// Nobody else is let in on the way: where the files or .sops.yaml name a
+// recipient that was not confirmed on this machine, nothing is begun.
 func Rotate(ctx context.Context, dir string, options RotateOptions) error {
 	if len(options.Hosts) > 0 && options.Remote == nil {
 		return errors.New("rotating the key needs a way to reach the hosts")
 	}
-	r := &rotation{RotateOptions: options, project: Project{Dir: dir}}
+	r := &rotation{RotateOptions: options, project: Project{Dir: dir}, seen: map[string]HostSeen{}}
 	if r.Getenv == nil {
 		r.Getenv = os.Getenv
 	}
@@ -76,7 +103,7 @@ func Rotate(ctx context.Context, dir string, options RotateOptions) error {
 	if r.Now == nil {
 		r.Now = time.Now
 	}
-	for _, step := range []func(context.Context) error{r.begin, r.newKey, r.addRecipient, r.share, r.removeOld, r.push, r.forget, r.retire} {
+	for _, step := range []func(context.Context) error{r.begin, r.meet, r.newKey, r.addRecipient, r.share, r.removeOld, r.push, r.forget, r.retire} {
 		if err := ctx.Err(); err != nil {
 			return r.explain(err)
 		}
@@ -93,6 +120,9 @@ var errWaiting = errors.New("old key still needed")
 func (r *rotation) explain(err error) error {
 	if errors.Is(err, errWaiting) {
 		return nil
+	}
+	if declined := (*trust.DeclinedError)(nil); errors.As(err, &declined) || errors.Is(err, ErrUnconfirmed) {
+		return err // it says how to go on
 	}
 	return fail(err, next.Say("Run %s again when that is solved: it goes on where it was, and until then everything works with the keys there are.", next.Target("secrets:rotate")),
 		"the rotation is not finished")
@@ -112,20 +142,63 @@ func (r *rotation) begin(ctx context.Context) (err error) {
 	if r.state, err = loadRotation(r.project); err != nil {
 		return err
 	}
+	if r.files, err = Files(ctx, r.project.Dir); err != nil {
+		return err
+	}
+	if len(r.files) == 0 {
+		return fail(ErrMissing, next.Say("Run %s.", next.Target("secrets:init")), "there is no sops file that a rule of .sops.yaml matches")
+	}
+	if err := r.widensNothing(ctx); err != nil {
+		return err
+	}
 	if r.state.saved != nil {
-		r.Console.Say("going on with the rotation of %s", r.state.Started.Format(time.DateOnly))
+		r.Console.Say("resuming the rotation of %s", r.state.Started.Format(time.DateOnly))
 		return nil
 	}
-	return r.plan(ctx)
+	return r.plan()
 }
 
-// plan decides which keys are replaced: those of ours that are recipients.
-func (r *rotation) plan(ctx context.Context) error {
-	report, err := Verify(ctx, r.project.Dir, r.ids)
+// widensNothing refuses recipients, in .sops.yaml or in a file, that nobody has
+// confirmed on this machine: each new data key would be encrypted to them.
+func (r *rotation) widensNothing(ctx context.Context) error {
+	var names []string
+	for _, file := range r.files {
+		project := r.project.in(file)
+		data, err := project.read()
+		if err != nil {
+			return err
+		}
+		report, err := VerifyFile(file, data, r.ids)
+		if err != nil {
+			return err
+		}
+		names = append(names, bare(report.metadata.KeyGroups)...)
+	}
+	ruled, err := r.project.recipientsOf(r.files)
 	if err != nil {
 		return err
 	}
-	r.state.Old = r.ids.Only(bare(report.metadata.KeyGroups)).Recipients()
+	unknown, err := r.project.unconfirmed(ctx, r.ids, append(ruled, names...))
+	if err != nil || len(unknown) == 0 {
+		return err
+	}
+	return fail(ErrUnconfirmed, next.Say("Run %s, which asks about each of them; or remove them from .sops.yaml.", next.Target("secrets:init")),
+		"a new key would be encrypted for %s", shortAll(unknown))
+}
+
+// plan decides which keys are replaced: those of ours that are recipients.
+func (r *rotation) plan() error {
+	for _, file := range r.files {
+		report, err := r.project.in(file).Verify(r.ids)
+		if err != nil {
+			return err
+		}
+		for _, recipient := range r.ids.Only(bare(report.metadata.KeyGroups)).Recipients() {
+			if !slices.Contains(r.state.Old, recipient) {
+				r.state.Old = append(r.state.Old, recipient)
+			}
+		}
+	}
 	if len(r.state.Old) == 0 {
 		return fail(ErrWrongKey, next.Say("Run %s.", next.Target("secrets:check")), "none of the keys in %s is a recipient by itself", r.ids.Source())
 	}
@@ -170,12 +243,21 @@ func (r *rotation) barrier(step hostStep) error {
 	return nil
 }
 
+// fault notes why a host is left behind.
+func (r *rotation) fault(host string, err error) {
+	r.faults = append(r.faults, fmt.Errorf("%s: %w", host, err))
+	r.Console.Say("%s: %v", host, err)
+}
+
 // eachHost does something on every host that has not come as far as step. One
 // that fails is named and does not stop the others; an interrupt does.
 func (r *rotation) eachHost(ctx context.Context, from, step hostStep, work func(context.Context, string) error) error {
 	for _, host := range r.Hosts {
 		if r.state.Hosts[host] < from || r.state.Hosts[host] >= step {
 			continue
+		}
+		if _, answers := r.seen[host]; !answers {
+			continue // its fault is known
 		}
 		err := work(ctx, host)
 		if ctx.Err() != nil {
@@ -185,8 +267,7 @@ func (r *rotation) eachHost(ctx context.Context, from, step hostStep, work func(
 			continue
 		}
 		if err != nil {
-			r.faults = append(r.faults, fmt.Errorf("%s: %w", host, err))
-			r.Console.Say("%s: %v", host, err)
+			r.fault(host, err)
 			continue
 		}
 		if err := r.state.reached(ctx, host, step); err != nil {
@@ -196,13 +277,76 @@ func (r *rotation) eachHost(ctx context.Context, from, step hostStep, work func(
 	return nil
 }
 
+// meet looks who answers for each host and asks a person, once, about those
+// that a private key would go to. A server proves that it has a key by knowing its
+// hash; one that has all keys already is given nothing, and not asked about.
+func (r *rotation) meet(ctx context.Context) error {
+	record, err := trust.Load(ctx, r.project.Dir)
+	if err != nil {
+		return err
+	}
+	var items []trust.Item
+	for _, host := range r.Hosts {
+		if r.state.Hosts[host] >= stepForgot {
+			continue
+		}
+		seen, err := r.Remote.Look(ctx, host)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			r.fault(host, fmt.Errorf("looking who answers there: %w", err))
+			continue
+		}
+		r.seen[host] = seen
+		if !seen.Own && !r.hasAll(seen) {
+			items = append(items, trust.Item{Name: seen.HostKey, Text: r.describe(record, host, seen)})
+		}
+	}
+	if len(items) == 0 {
+		return nil
+	}
+	return trust.Confirm(ctx, r.Console, trust.Question{
+		Doing: "rotating the key",
+		What:  "would be given the private keys that decrypt the secrets",
+		Items: items,
+		Ask:   "Is each of them your server, with the address and host key that you expect?",
+		No:    next.Say("See who changed what you do not expect: %s.", next.Shell("git", "log", "-p", "--", "vps.yaml")),
+		Rerun: next.Command{Target: "secrets:rotate"},
+	}, r.Accept)
+}
+
+// hasAll reports whether a server has the new key and those that it replaces.
+func (r *rotation) hasAll(seen HostSeen) bool {
+	if r.state.New == "" {
+		return false
+	}
+	return len(trust.Missing(seen.Hashes, r.both().Hashes())) == 0
+}
+
+// describe is a server as a person compares it.
+func (r *rotation) describe(record trust.Record, host string, seen HostSeen) string {
+	text := fmt.Sprintf("%s: %s, host key %s", host, seen.Address, seen.HostKey)
+	if changed := record.Changed(host, trust.Host{Address: seen.Address, HostKey: seen.HostKey}); changed != "" {
+		text += "; " + changed
+	}
+	if len(trust.Missing(seen.Hashes, r.ids.Only(r.state.Old).Hashes())) > 0 {
+		text += "; it does NOT have the present key"
+	} else {
+		text += "; it has the present key"
+	}
+	if seen.Note != "" {
+		text += "; " + seen.Note
+	}
+	return text
+}
+
 // share gives every host both keys, and secrets that both decrypt.
 func (r *rotation) share(ctx context.Context) error {
 	if r.state.Phase != phaseShare {
 		return nil
 	}
 	return r.eachHost(ctx, stepNone, stepShared, func(ctx context.Context, host string) error {
-		r.Console.Say("%s: putting the new key beside the old one", host)
 		if err := r.put(ctx, host, r.both()); err != nil {
 			return err
 		}
@@ -219,7 +363,7 @@ func (r *rotation) push(ctx context.Context) error {
 				return err
 			}
 		}
-		r.Console.Say("%s: pushing secrets for the new key only", host)
+		r.Console.Say("%s: deploying secrets for the new key only", host)
 		return r.deploy(ctx, host)
 	})
 }
@@ -227,7 +371,10 @@ func (r *rotation) push(ctx context.Context) error {
 // forget takes the old key from the hosts that need it no longer.
 func (r *rotation) forget(ctx context.Context) error {
 	err := r.eachHost(ctx, stepPushed, stepForgot, func(ctx context.Context, host string) error {
-		needed, err := r.Remote.OldStillNeeded(ctx, host, r.state.New)
+		if r.seen[host].Own {
+			return nil // it was given none
+		}
+		needed, err := r.Remote.OldStillNeeded(ctx, host, r.state.Old, r.state.New)
 		if err != nil {
 			return fmt.Errorf("asking which generations need the old key: %w", err)
 		}
@@ -252,45 +399,56 @@ func (r *rotation) both() *Identities {
 // put replaces a host's key file and compares what is there afterwards. A key
 // there that is not at hand here would be lost, so it is refused.
 func (r *rotation) put(ctx context.Context, host string, ids *Identities) error {
-	before, err := r.Remote.IdentityHashes(ctx, host)
-	if err != nil {
-		return fmt.Errorf("asking for its keys: %w", err)
+	seen := r.seen[host]
+	if seen.Own {
+		return nil
 	}
-	for _, hash := range before {
+	for _, hash := range seen.Hashes {
 		if !slices.Contains(r.ids.Hashes(), hash) {
 			return fail(nil, next.Words("Put that key into secrets/age-key.txt too, or remove it from the server if nothing there needs it."),
 				"the server has an age key that is not in %s (SHA-256 %.12s…)", r.project.KeyFile(), hash)
 		}
 	}
-	if slices.Equal(before, ids.Hashes()) {
+	if slices.Equal(seen.Hashes, ids.Hashes()) {
 		return nil
 	}
-	if err := r.Remote.PutIdentities(ctx, host, ids.KeyFile()); err != nil {
+	r.Console.Say("%s: writing its age keys", host)
+	if err := r.Remote.PutIdentities(ctx, host, seen, ids.KeyFile()); err != nil {
 		return fmt.Errorf("writing its keys: %w", err)
 	}
-	after, err := r.Remote.IdentityHashes(ctx, host)
+	after, err := r.Remote.Look(ctx, host)
 	if err != nil {
 		return fmt.Errorf("comparing its keys: %w", err)
 	}
-	if !slices.Equal(after, ids.Hashes()) {
+	if !slices.Equal(after.Hashes, ids.Hashes()) {
 		return errors.New("the keys on the server are not the ones that were written")
 	}
-	return nil
+	seen.Hashes = after.Hashes
+	r.seen[host] = seen
+	return trust.Change(ctx, r.project.Dir, func(t *trust.Record) {
+		if t.Hosts == nil {
+			t.Hosts = map[string]trust.Host{}
+		}
+		t.Hosts[host] = trust.Host{Address: seen.Address, HostKey: seen.HostKey, When: r.Now().UTC()}
+	})
 }
 
-// deploy pushes secrets.yaml, after finding out here that one of the keys that
-// the host has decrypts it.
+// deploy deploys the sops files, after finding out here that one of the keys that
+// the host has decrypts each that it needs.
 func (r *rotation) deploy(ctx context.Context, host string) error {
-	hashes, err := r.Remote.IdentityHashes(ctx, host)
-	if err != nil {
-		return fmt.Errorf("asking for its keys: %w", err)
+	seen := r.seen[host]
+	files := seen.Files
+	if files == nil {
+		files = r.files
 	}
-	report, err := Verify(ctx, r.project.Dir, r.ids)
-	if err != nil {
-		return err
-	}
-	if !report.CanDecrypt(hashes) {
-		return errors.New("none of the server's keys decrypts secrets.yaml; it was not deployed")
+	for _, file := range files {
+		report, err := r.project.in(file).Verify(r.ids)
+		if err != nil {
+			return err
+		}
+		if !seen.Own && !report.CanDecrypt(seen.Hashes) {
+			return fmt.Errorf("none of the server's keys decrypts %s; nothing was deployed", file)
+		}
 	}
 	return r.Remote.Deploy(ctx, host)
 }

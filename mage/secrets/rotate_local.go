@@ -74,11 +74,13 @@ func (r *rotation) addRecipient(ctx context.Context) error {
 	if r.state.Phase != phaseNew {
 		return nil
 	}
-	err := r.changeRules(ctx, func(text string) (string, error) {
-		return addRecipient(text, r.state.Old[0], r.state.New)
-	}, func(named []string) bool { return slices.Contains(named, r.state.New) })
-	if err != nil {
-		return err
+	for _, old := range r.state.Old {
+		err := r.changeRules(ctx, func(text string) (string, error) {
+			return addRecipient(text, old, r.state.New, r.files...)
+		}, func(named []string) bool { return !slices.Contains(named, old) || slices.Contains(named, r.state.New) })
+		if err != nil {
+			return err
+		}
 	}
 	if err := r.realign(ctx); err != nil {
 		return err
@@ -97,7 +99,7 @@ func (r *rotation) removeOld(ctx context.Context) error {
 		return err
 	}
 	for _, old := range r.state.Old {
-		err := r.changeRules(ctx, func(text string) (string, error) { return removeRecipient(text, old) },
+		err := r.changeRules(ctx, func(text string) (string, error) { return removeRecipient(text, old, r.files...) },
 			func(named []string) bool { return !slices.Contains(named, old) })
 		if err != nil {
 			return err
@@ -110,11 +112,19 @@ func (r *rotation) removeOld(ctx context.Context) error {
 	return r.state.save(ctx)
 }
 
-// changeRules changes .sops.yaml, unless done says that it was.
+// changeRules changes .sops.yaml, unless done says of each file's recipients that
+// it was.
 func (r *rotation) changeRules(ctx context.Context, change func(string) (string, error), done func([]string) bool) error {
-	loaded, err := loadRules(r.project)
-	if err != nil || done(bare(loaded.creation.KeyGroups)) {
-		return err
+	all := true
+	for _, file := range r.files {
+		loaded, err := loadRules(r.project.in(file))
+		if err != nil {
+			return err
+		}
+		all = all && done(bare(loaded.creation.KeyGroups))
+	}
+	if all {
+		return nil
 	}
 	old, err := os.ReadFile(r.project.RulesFile())
 	if err != nil {
@@ -130,27 +140,15 @@ func (r *rotation) changeRules(ctx context.Context, change func(string) (string,
 	return nil
 }
 
-// realign encrypts secrets.yaml to what .sops.yaml names now.
+// realign encrypts every sops file to what .sops.yaml names now: the recipients
+// that it has, and the new one.
 func (r *rotation) realign(ctx context.Context) error {
-	f, old, err := r.project.open(r.ids)
-	if err != nil {
-		return err
+	for _, file := range r.files {
+		if _, err := r.project.in(file).realign(ctx, r.ids, []string{r.state.New}); err != nil {
+			return err
+		}
 	}
-	rules, err := loadRules(r.project)
-	if err != nil {
-		return err
-	}
-	if slices.Equal(recipients(f.tree.Metadata.KeyGroups), recipients(rules.creation.KeyGroups)) {
-		return nil
-	}
-	if _, err := f.align(rules); err != nil {
-		return err
-	}
-	data, err := f.sealChecked(r.ids)
-	if err != nil {
-		return err
-	}
-	return r.project.writeSecrets(ctx, old, data)
+	return nil
 }
 
 // retireFile writes the old identities into a file of their own, whose name

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/next"
+	"github.com/dagadbm/vps/mage/internal/trust"
+	sopsage "github.com/getsops/sops/v3/age"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -20,14 +22,15 @@ import (
 // fleet is servers that keep their key file and every secrets.yaml they were
 // ever given, until forgotten. The n-th call from now fails, if failAt is n.
 type fleet struct {
-	t       *testing.T
-	project Project
-	keys    map[string][]byte
-	kept    map[string][][]byte
-	away    string          // cannot be reached
-	known   map[string]bool // what was found to decrypt
-	calls   int
-	failAt  int
+	t        *testing.T
+	project  Project
+	keys     map[string][]byte
+	kept     map[string][][]byte
+	away     string          // cannot be reached
+	stranger string          // has another host key than the one that is accepted
+	known    map[string]bool // what was found to decrypt
+	calls    int
+	failAt   int
 }
 
 var errCut = errors.New("connection lost")
@@ -49,22 +52,34 @@ func (f *fleet) call(host string) error {
 	return nil
 }
 
-func (f *fleet) PutIdentities(_ context.Context, host string, keyFile []byte) error {
+func (f *fleet) PutIdentities(_ context.Context, host string, seen HostSeen, keyFile []byte) error {
 	if err := f.call(host); err != nil {
 		return err
 	}
+	require.Equal(f.t, f.hostKey(host), seen.HostKey)
 	f.keys[host] = keyFile
 	f.checkNobodyIsLockedOut()
 	return nil
 }
 
-func (f *fleet) IdentityHashes(_ context.Context, host string) ([]string, error) {
+func (f *fleet) Look(_ context.Context, host string) (HostSeen, error) {
 	if err := f.call(host); err != nil {
-		return nil, err
+		return HostSeen{}, err
 	}
-	ids, err := ParseIdentities(f.keys[host])
-	require.NoError(f.t, err)
-	return ids.Hashes(), nil
+	seen := HostSeen{Address: host + ".example:2222", HostKey: f.hostKey(host)}
+	if len(f.keys[host]) > 0 {
+		ids, err := ParseIdentities(f.keys[host])
+		require.NoError(f.t, err)
+		seen.Hashes = ids.Hashes()
+	}
+	return seen, nil
+}
+
+func (f *fleet) hostKey(host string) string {
+	if host == f.stranger {
+		return "SHA256:stranger"
+	}
+	return "SHA256:" + host
 }
 
 func (f *fleet) Deploy(_ context.Context, host string) error {
@@ -76,7 +91,7 @@ func (f *fleet) Deploy(_ context.Context, host string) error {
 	return nil
 }
 
-func (f *fleet) OldStillNeeded(_ context.Context, host, recipient string) (bool, error) {
+func (f *fleet) OldStillNeeded(_ context.Context, host string, _ []string, recipient string) (bool, error) {
 	if err := f.call(host); err != nil {
 		return false, err
 	}
@@ -109,9 +124,13 @@ func (f *fleet) collectGarbage() {
 }
 
 func (f *fleet) rotate(ctx context.Context) (string, error) {
-	console := &fakeConsole{}
+	console := &fakeConsole{absent: true}
+	var accept []string
+	for host := range f.keys {
+		accept = append(accept, "SHA256:"+host)
+	}
 	err := Rotate(ctx, f.project.Dir, RotateOptions{
-		Console: console, Hosts: slices.Sorted(maps.Keys(f.keys)), Remote: f, Getenv: noEnvironment,
+		Console: console, Hosts: slices.Sorted(maps.Keys(f.keys)), Remote: f, Getenv: noEnvironment, Accept: accept,
 		Now: func() time.Time { return time.Date(2026, 7, 22, 1, 2, 3, 0, time.UTC) },
 	})
 	return console.story(), err
@@ -173,7 +192,7 @@ func TestRotateIsFinishedByTheNextRun(t *testing.T) {
 		f.failAt = cut
 		_, err := f.rotate(t.Context())
 		if f.calls < cut {
-			require.Greater(t, cut, 15)
+			require.Greater(t, cut, 12)
 			return
 		}
 		require.ErrorIs(t, err, errCut, "cut at %d", cut)
@@ -263,6 +282,7 @@ func TestRotateKeepsColleaguesAndTheirRecipients(t *testing.T) {
 	ids := newIdentities(t, 2)
 	project := newProject(t, ids, exampleYAML)
 	writeKey(t, project.KeyFile(), ids.Only(ids.Recipients()[:1]))
+	confirm(t, project, ids.Recipients()...)
 	require.NoError(t, Rotate(t.Context(), project.Dir, RotateOptions{Console: &fakeConsole{}, Getenv: noEnvironment}))
 	report, err := Verify(t.Context(), project.Dir, mustLoad(t, project))
 	require.NoError(t, err)
@@ -317,4 +337,163 @@ func ExampleDeclared_Readers() {
 	// Output:
 	// openclaw
 	// every user
+}
+
+// The attack: somebody without a key puts his recipient into .sops.yaml, and with
+// any text as its data key into secrets.yaml, so that the two agree. A rotation
+// must not make a data key for him.
+func TestRotateMakesNoDataKeyForAJunkRecipient(t *testing.T) {
+	t.Parallel()
+	ids := newIdentities(t, 2)
+	project := newProject(t, ids.Only(ids.Recipients()[:1]), exampleYAML)
+	stranger := ids.Recipients()[1]
+	letIn(t, project, stranger)
+	_, err := Verify(t.Context(), project.Dir, mustLoad(t, project))
+	require.NoError(t, err, "the forgery is one that no check can see")
+	before := snapshot(t, project.Dir)
+	f := newFleet(t, project, "one")
+
+	_, err = f.rotate(t.Context())
+
+	require.ErrorIs(t, err, ErrUnconfirmed)
+	assert.ErrorContains(t, err, stranger)
+	assert.Contains(t, next.Of(err).String(), "secrets:init")
+	assert.Equal(t, before, snapshot(t, project.Dir))
+	assert.Zero(t, f.calls, "no server was looked at")
+}
+
+// letIn forges what a recipient's entry looks like, in both files.
+func letIn(t *testing.T, project Project, stranger string) {
+	t.Helper()
+	writeText(t, project.RulesFile(), string(readAll(t, project.RulesFile()))+"      - "+stranger+" # our new colleague\n")
+	sealed := string(readAll(t, project.SecretsFile()))
+	to := strings.Index(sealed, "    lastmodified:")
+	require.Positive(t, to)
+	junk, err := sopsage.MasterKeyFromRecipient(stranger)
+	require.NoError(t, err)
+	require.NoError(t, junk.Encrypt([]byte("not the data key of any file....")))
+	entry := "        - enc: |\n            " + strings.ReplaceAll(strings.TrimSpace(junk.EncryptedKey), "\n", "\n            ") + "\n          recipient: " + stranger + "\n"
+	writeText(t, project.SecretsFile(), sealed[:to]+entry+sealed[to:])
+}
+
+// The attack: between the phases of a rotation, somebody merges a recipient.
+func TestARotationUnderWayLetsNobodyIn(t *testing.T) {
+	t.Parallel()
+	project := newProject(t, newIdentities(t, 1), exampleYAML)
+	stranger := newIdentities(t, 1).Recipients()[0]
+	f := newFleet(t, project, "one", "two")
+	f.away = "two"
+	_, err := f.rotate(t.Context())
+	require.ErrorIs(t, err, errCut)
+	f.away = ""
+	rules := string(readAll(t, project.RulesFile()))
+	writeText(t, project.RulesFile(), rules+"      - "+stranger+"\n")
+
+	_, err = f.rotate(t.Context())
+	require.ErrorIs(t, err, ErrUnconfirmed)
+	assert.NotContains(t, string(readAll(t, project.SecretsFile())), stranger)
+
+	confirm(t, project, stranger)
+	_, err = f.rotate(t.Context())
+	require.ErrorContains(t, err, stranger, "confirmed or not, a rotation adds nobody")
+	assert.NotContains(t, string(readAll(t, project.SecretsFile())), stranger)
+
+	writeText(t, project.RulesFile(), rules)
+	finish(t, f)
+}
+
+// The attack: a merged change of address and hostKey in vps.yaml, and an advice to
+// rotate, put the private keys on a stranger's server.
+func TestNoKeyGoesToAServerThatNobodyConfirmed(t *testing.T) {
+	t.Parallel()
+	project := newProject(t, newIdentities(t, 1), exampleYAML)
+	f := newFleet(t, project, "one", "two")
+	finish(t, f) // both were confirmed, and remembered
+	f.stranger = "two"
+	f.keys["two"], f.kept["two"] = nil, nil
+	before := snapshot(t, project.Dir)
+
+	_, err := f.rotate(t.Context())
+
+	var declined *trust.DeclinedError
+	require.ErrorAs(t, err, &declined)
+	assert.ErrorContains(t, err, "two: two.example:2222, host key SHA256:stranger; CHANGED: the host key was SHA256:two")
+	assert.ErrorContains(t, err, "does NOT have the present key")
+	assert.NotContains(t, err.Error(), "one.example", "what was confirmed by the flag is not asked about")
+	assert.Contains(t, next.Of(err).String(), "mage secrets:rotate -yes=SHA256:stranger")
+	assert.Empty(t, f.keys["two"], "nothing was given away")
+	assert.Equal(t, before, snapshot(t, project.Dir))
+}
+
+func TestAPersonConfirmsServersOnce(t *testing.T) {
+	t.Parallel()
+	project := newProject(t, newIdentities(t, 1), exampleYAML)
+	f := newFleet(t, project, "one", "two")
+	options := func(answers ...string) (RotateOptions, *fakeConsole) {
+		console := &fakeConsole{answers: answers}
+		return RotateOptions{Console: console, Hosts: []string{"one", "two"}, Remote: f, Getenv: noEnvironment}, console
+	}
+	no, console := options("no")
+	err := Rotate(t.Context(), project.Dir, no)
+	var declined *trust.DeclinedError
+	require.ErrorAs(t, err, &declined)
+	assert.True(t, declined.Asked)
+	assert.Contains(t, console.story(), "not confirmed before")
+	assert.Len(t, mustLoad(t, project).Recipients(), 1, "nothing was begun")
+
+	yes, console := options("yes")
+	require.NoError(t, Rotate(t.Context(), project.Dir, yes))
+	assert.Equal(t, 1, strings.Count(console.story(), "Type yes"), "one question for all")
+	record, err := trust.Load(t.Context(), project.Dir)
+	require.NoError(t, err)
+	assert.Equal(t, "SHA256:one", record.Hosts["one"].HostKey)
+
+	f.collectGarbage()
+	later, console := options()
+	require.NoError(t, Rotate(t.Context(), project.Dir, later), "the end gives nobody a key that he lacks")
+	assert.NotContains(t, console.story(), "Type yes")
+}
+
+func TestRotateOfSeveralFiles(t *testing.T) {
+	t.Parallel()
+	ids := newIdentities(t, 1)
+	project := newProject(t, ids, exampleYAML)
+	others := map[string]string{"hosts/web/secrets.yaml": "web-token: x\n", "hosts/web/app.json": `{"api": "y"}`, "hosts/web/app.env": "API=z\n", "hosts/web/app.ini": "[a]\nb = c\n", "hosts/web/blob": "whole"}
+	writeText(t, project.RulesFile(), string(readAll(t, project.RulesFile()))+"  - path_regex: ^hosts/\n    age: ["+ids.Recipients()[0]+"] # me\n")
+	require.NoError(t, os.MkdirAll(filepath.Join(project.Dir, "hosts", "web"), 0o755))
+	for name, plain := range others {
+		writeText(t, project.in(name).SecretsFile(), string(encryptPlain(t, project.in(name), plain)))
+	}
+	files, err := Files(t.Context(), project.Dir)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"secrets/secrets.yaml", "hosts/web/app.env", "hosts/web/app.ini", "hosts/web/app.json", "hosts/web/blob", "hosts/web/secrets.yaml"}, files)
+	old := mustLoad(t, project)
+	f := newFleet(t, project, "one")
+	finish(t, f)
+	for _, file := range files {
+		_, err := VerifyFile(file, readAll(t, project.in(file).SecretsFile()), old)
+		require.ErrorIs(t, err, ErrWrongKey, file)
+		report, err := project.in(file).Verify(mustLoad(t, project))
+		require.NoError(t, err, file)
+		assert.Equal(t, mustLoad(t, project).Recipients(), report.Recipients, file)
+	}
+	for name, want := range map[string][2]string{"hosts/web/app.json": {"api", "y"}, "hosts/web/app.env": {"API", "z"}, "hosts/web/app.ini": {"a.b", "c"}, "hosts/web/blob": {"data", "whole"}} {
+		value, err := project.in(name).Get(mustLoad(t, project), want[0])
+		require.NoError(t, err, name)
+		assert.Equal(t, want[1], value, name)
+	}
+	assert.Contains(t, string(readAll(t, project.RulesFile())), "# me")
+}
+
+func encryptPlain(t *testing.T, project Project, plain string) []byte {
+	t.Helper()
+	rules, err := loadRules(project)
+	require.NoError(t, err)
+	f, err := newFile(rules, project.name())
+	require.NoError(t, err)
+	f.tree.Branches, err = f.store.LoadPlainFile([]byte(plain))
+	require.NoError(t, err)
+	data, err := f.seal()
+	require.NoError(t, err)
+	return data
 }

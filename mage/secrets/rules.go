@@ -143,37 +143,38 @@ creation_rules:
 // .sops.yaml and nothing else in it: no comment, order or indentation. Each
 // returns an error if sops would not understand the result as meant.
 
-func replaceRecipient(text, old, recipient string) (string, error) {
+func replaceRecipient(text, old, recipient string, files ...string) (string, error) {
 	out := eachBody(text, func(body, comment string) []string {
 		return []string{strings.ReplaceAll(body, old, recipient) + comment}
 	})
-	return checkRecipients(text, out, func(group []string) []string {
+	return checkRecipients(text, out, files, func(group []string) []string {
 		return append(without(group, old), onlyIf(slices.Contains(group, old), recipient)...)
 	})
 }
 
-func addRecipient(text, beside, recipient string) (string, error) {
+func addRecipient(text, beside, recipient string, files ...string) (string, error) {
 	item := listItem(beside)
 	out := eachBody(text, func(body, comment string) []string {
 		if item.MatchString(strings.TrimRight(body, " ")) {
-			return []string{body + comment, strings.Replace(strings.TrimRight(body, " "), beside, recipient, 1)}
+			added := strings.Replace(body, beside, recipient, 1) + comment // whose it is stays the same
+			return []string{body + comment, strings.TrimRight(added, " ")}
 		}
 		return []string{strings.ReplaceAll(body, beside, beside+","+recipient) + comment}
 	})
 	meant := func(group []string) []string {
 		return append(group, onlyIf(slices.Contains(group, beside), recipient)...)
 	}
-	if good, err := checkRecipients(text, out, meant); err == nil {
+	if good, err := checkRecipients(text, out, files, meant); err == nil {
 		return good, nil
 	}
 	// The list may be an anchor far from the rule: two in one entry work there.
 	out = eachBody(text, func(body, comment string) []string {
 		return []string{strings.ReplaceAll(body, beside, beside+","+recipient) + comment}
 	})
-	return checkRecipients(text, out, meant)
+	return checkRecipients(text, out, files, meant)
 }
 
-func removeRecipient(text, old string) (string, error) {
+func removeRecipient(text, old string, files ...string) (string, error) {
 	item := listItem(old)
 	between := regexp.MustCompile(regexp.QuoteMeta(old) + `\s*,\s*|\s*,\s*["']?` + regexp.QuoteMeta(old) + `["']?`)
 	out := eachBody(text, func(body, comment string) []string {
@@ -182,7 +183,7 @@ func removeRecipient(text, old string) (string, error) {
 		}
 		return []string{between.ReplaceAllString(body, "") + comment}
 	})
-	return checkRecipients(text, out, func(group []string) []string { return without(group, old) })
+	return checkRecipients(text, out, files, func(group []string) []string { return without(group, old) })
 }
 
 // listItem matches a line that is one element of a list and nothing else.
@@ -208,14 +209,14 @@ func eachBody(text string, rewrite func(body, comment string) []string) string {
 
 var errRulesForm = errors.New("its list of recipients is of a form that cannot be changed without a person")
 
-// checkRecipients returns after if sops reads from it what change makes of the
-// key groups of before, and that is not the same.
-func checkRecipients(before, after string, change func([]string) []string) (string, error) {
-	had, err := parseRules(before)
+// checkRecipients returns after if sops reads from it, for each of the files, what
+// change makes of the key groups of before, and that is not the same.
+func checkRecipients(before, after string, files []string, change func([]string) []string) (string, error) {
+	had, err := parseRules(before, files)
 	if err != nil {
 		return "", err
 	}
-	has, err := parseRules(after)
+	has, err := parseRules(after, files)
 	if err != nil || len(has) != len(had) {
 		return "", errRulesForm
 	}
@@ -231,13 +232,13 @@ func checkRecipients(before, after string, change func([]string) []string) (stri
 		changed = changed || !slices.Equal(was, want)
 	}
 	if !changed {
-		return "", errors.New("its rule for secrets.yaml does not name that recipient")
+		return "", errors.New("its rules do not name that recipient")
 	}
 	return after, nil
 }
 
 // parseRules asks sops, which reads its configuration only from a file.
-func parseRules(text string) ([]sops.KeyGroup, error) {
+func parseRules(text string, files []string) ([]sops.KeyGroup, error) {
 	dir, err := os.MkdirTemp("", "vps-rules-")
 	if err != nil {
 		return nil, err
@@ -249,11 +250,18 @@ func parseRules(text string) ([]sops.KeyGroup, error) {
 	if err := os.WriteFile(filepath.Join(dir, ".sops.yaml"), []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	loaded, err := loadRules(Project{Dir: dir})
-	if err != nil {
-		return nil, err
+	if len(files) == 0 {
+		files = []string{defaultFile}
 	}
-	return loaded.creation.KeyGroups, nil
+	var groups []sops.KeyGroup
+	for _, file := range files {
+		loaded, err := loadRules(Project{Dir: dir, File: file})
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, loaded.creation.KeyGroups...)
+	}
+	return groups, nil
 }
 
 func without(list []string, name string) []string {

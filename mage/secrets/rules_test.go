@@ -16,7 +16,7 @@ func TestRecipientsChangeAndNothingElse(t *testing.T) {
 	for name, c := range map[string]struct{ text, added, removed string }{
 		"a list": {
 			"# top OLD\n" + rule + "    age:\n      # mine\n      - OLD  # laptop\n\n      - OTHER\n# end\n",
-			"# top OLD\n" + rule + "    age:\n      # mine\n      - OLD  # laptop\n      - NEW\n\n      - OTHER\n# end\n",
+			"# top OLD\n" + rule + "    age:\n      # mine\n      - OLD  # laptop\n      - NEW  # laptop\n\n      - OTHER\n# end\n",
 			"# top OLD\n" + rule + "    age:\n      # mine\n\n      - OTHER\n# end\n",
 		},
 		"quotes": {
@@ -99,7 +99,7 @@ func FuzzRecipients(f *testing.F) {
 	other := newIdentities(f, 1).Recipients()[0]
 	f.Fuzz(func(t *testing.T, text string) {
 		if got, err := addRecipient(text, ExampleRecipient, other); err == nil {
-			groups, err := parseRules(got)
+			groups, err := parseRules(got, nil)
 			require.NoError(t, err)
 			require.Contains(t, bare(groups), other)
 		}

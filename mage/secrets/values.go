@@ -1,6 +1,7 @@
 package secrets
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,14 +218,30 @@ func ReadValueFile(path string) (string, error) {
 // Declared is a secret that the NixOS configuration asks for.
 type Declared struct {
 	Name           string // as sops.secrets names it
-	Key            string // what it is called in secrets.yaml, slashes between levels; empty: Name
+	File           string // the sops file that it lies in, in the project; empty: secrets/secrets.yaml
+	Key            string // what it is called in File, slashes between levels; empty: Name
+	Whole          bool   // it is all of File, whatever Key says
 	Path           string // where the server has it
 	Owner          string // user whose file it is; empty: root
 	Mode           string // octal; empty: 0400
 	NeededForUsers bool   // there before users are made, and always root's
 }
 
-// path is where secrets.yaml has it. sops-nix separates levels by slashes.
+// file is the sops file that it lies in.
+func (d Declared) file() string { return cmp.Or(d.File, defaultFile) }
+
+// inFile are those that lie in one file.
+func inFile(declared []Declared, file string) []Declared {
+	var out []Declared
+	for _, d := range declared {
+		if d.file() == file {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// path is where its file has it. sops-nix separates levels by slashes.
 func (d Declared) path() []string {
 	key := d.Key
 	if key == "" {
@@ -254,25 +271,57 @@ func (d Declared) Readers() string {
 	return owner
 }
 
-// Listed is a name, in the file or declared or both.
+// Listed is a name, in a file or declared or both.
 type Listed struct {
+	File     string `json:"file"`
 	Name     string `json:"name"`
-	Present  bool   `json:"present"`           // in secrets.yaml
+	Present  bool   `json:"present"`           // in File
 	Declared bool   `json:"declared"`          // in nix/
 	Readers  string `json:"readers,omitempty"` // on the server
 	Path     string `json:"path,omitempty"`    // on the server
 }
 
-// List puts the names of secrets.yaml beside the declared ones. It needs no key
-// and shows no value.
-func List(dir string, declared []Declared) ([]Listed, error) {
-	present, err := Names(dir)
+// List puts the names of all sops files of the project in dir beside the declared
+// ones. It needs no key and shows no value.
+func List(ctx context.Context, dir string, declared []Declared) ([]Listed, error) {
+	files, err := Files(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
+	if len(files) == 0 {
+		files = []string{defaultFile} // which says what is wrong
+	}
+	for _, d := range declared {
+		if !slices.Contains(files, d.file()) && fileExists(Project{Dir: dir, File: d.file()}.SecretsFile()) {
+			files = append(files, d.file())
+		}
+	}
+	var out []Listed
+	for _, file := range files {
+		list, err := Project{Dir: dir, File: file}.List(declared)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list...)
+	}
+	for _, d := range declared {
+		if !slices.Contains(files, d.file()) {
+			out = append(out, d.absent())
+		}
+	}
+	return out, nil
+}
+
+// List is the function [List] for the file of p alone.
+func (p Project) List(declared []Declared) ([]Listed, error) {
+	present, err := p.Names()
+	if err != nil {
+		return nil, err
+	}
+	declared = inFile(declared, p.name())
 	var out []Listed
 	for _, name := range present {
-		entry := Listed{Name: name, Present: true}
+		entry := Listed{File: p.name(), Name: name, Present: true}
 		for _, d := range declared {
 			if covers(d, name) {
 				entry.Declared, entry.Readers, entry.Path = true, d.Readers(), d.Path
@@ -282,15 +331,20 @@ func List(dir string, declared []Declared) ([]Listed, error) {
 	}
 	for _, d := range declared {
 		if !slices.ContainsFunc(present, func(name string) bool { return covers(d, name) }) {
-			out = append(out, Listed{Name: formatName(d.path()), Declared: true, Readers: d.Readers(), Path: d.Path})
+			out = append(out, d.absent())
 		}
 	}
 	return out, nil
+}
+
+// absent is a declared secret that no file has.
+func (d Declared) absent() Listed {
+	return Listed{File: d.file(), Name: formatName(d.path()), Declared: true, Readers: d.Readers(), Path: d.Path}
 }
 
 // covers reports whether a declared secret is the one of this name, or the map
 // or list around it.
 func covers(d Declared, name string) bool {
 	declared := formatName(d.path())
-	return name == declared || strings.HasPrefix(name, declared+".")
+	return d.Whole || name == declared || strings.HasPrefix(name, declared+".")
 }

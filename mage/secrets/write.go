@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/next"
+	"github.com/dagadbm/vps/mage/internal/trust"
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 )
@@ -226,6 +227,65 @@ func (f *file) sealChecked(ids *Identities) ([]byte, error) {
 		return nil, errors.New("what was encrypted reads differently when it is decrypted; a value or comment is of a form that sops does not keep")
 	}
 	return data, nil
+}
+
+// NewDataKey encrypts all values of the file with a new data key, to the
+// recipients that it has: who once had the old one can read nothing that comes.
+// Where one of them was not confirmed on this machine, it is refused.
+func (p Project) NewDataKey(ctx context.Context, ids *Identities) error {
+	f, old, err := p.open(ids)
+	if err != nil {
+		return err
+	}
+	unknown, err := p.unconfirmed(ctx, ids, bare(f.tree.Metadata.KeyGroups))
+	if err != nil {
+		return err
+	}
+	if len(unknown) > 0 {
+		return fail(ErrUnconfirmed, next.Say("Run %s, which asks about each of them; or remove them from .sops.yaml.", next.Target("secrets:init")),
+			"a new data key would be encrypted for %s", shortAll(unknown))
+	}
+	if err := f.newDataKey(); err != nil {
+		return err
+	}
+	data, err := f.sealChecked(ids)
+	if err != nil {
+		return err
+	}
+	return p.writeSecrets(ctx, old, data)
+}
+
+// realign encrypts the file to the recipients of .sops.yaml and reports whether
+// that changed anything. With allowed, others than those and the ones that the
+// file has are refused.
+func (p Project) realign(ctx context.Context, ids *Identities, allowed []string) (changed bool, err error) {
+	f, old, err := p.open(ids)
+	if err != nil {
+		return false, err
+	}
+	rules, err := loadRules(p)
+	if err != nil {
+		return false, err
+	}
+	have, want := recipients(f.tree.Metadata.KeyGroups), recipients(rules.creation.KeyGroups)
+	if slices.Equal(have, want) {
+		return false, nil
+	}
+	if allowed != nil {
+		known := slices.Concat(bare(f.tree.Metadata.KeyGroups), allowed)
+		if added := trust.Missing(known, bare(rules.creation.KeyGroups)); len(added) > 0 {
+			return false, fail(nil, next.Say("Run %s, which asks about whoever is added, then run this again.", next.Target("secrets:init")),
+				".sops.yaml would let in who cannot decrypt %s now: %s", p.name(), shortAll(added))
+		}
+	}
+	if _, err := f.align(rules); err != nil {
+		return false, err
+	}
+	data, err := f.sealChecked(ids)
+	if err != nil {
+		return false, err
+	}
+	return true, p.writeSecrets(ctx, old, data)
 }
 
 // align encrypts to the recipients of r. If one has gone, the data key is made

@@ -76,7 +76,7 @@ func (b *installation) checkLogin(ctx context.Context) error {
 	}
 	return &Failure{Kind: Usage, Now: "nothing was changed",
 		Err:  fmt.Errorf("none of the SSH keys of this machine is in the secret %s, so the new system would lock you out", loginSecret),
-		Next: next.Say("add your public key: %s", next.Target("secrets:set", loginSecret, "-file=~/.ssh/id_ed25519.pub"))}
+		Next: next.Say("add your public key: %s", next.Target("secrets:set", loginSecret, "-from=~/.ssh/id_ed25519.pub"))}
 }
 
 // canUse says whether one of the keys in a text like authorized_keys is mine.

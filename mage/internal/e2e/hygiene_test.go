@@ -31,7 +31,7 @@ func TestFaultsSecretsStaySecretOnARealServer(t *testing.T) {
 	s := c.server
 	watch := faults.Start(c.needles, c.tmp)
 
-	c.must("secrets:set", "gateway-token", "-file="+c.file("value"))
+	c.must("secrets:set", "gateway-token", "-from="+c.file("value"))
 	c.project.Set("note", "first")
 	c.must("update", "web", "-settle=0s")
 	c.edit()

@@ -39,16 +39,35 @@ func ParsePutKey(out []byte) error {
 	return &ParseError{What: "answer", Err: errors.New("it does not say whether the key was written")}
 }
 
-// KeyUse is to whom the secrets of a generation are encrypted.
+// KeyUse is which keys a generation needs.
 type KeyUse struct {
 	Generation int
-	Known      bool     // its tree is kept, so that Recipients are known
-	Recipients []string // age recipients
+	Known      bool      // its tree is kept, so that Files are known
+	Files      []KeyFile // the sops files of its tree
+	Uses       []string  // the files that its own facts name; absolute: not of the tree
 }
 
-// Readable says whether the secrets are known to be encrypted to recipient.
-func (u KeyUse) Readable(recipient string) bool {
-	return u.Known && slices.Contains(u.Recipients, recipient)
+// KeyFile is to whom a sops file is encrypted.
+type KeyFile struct {
+	Name       string // in the tree
+	Recipients []string
+}
+
+// Needs reports whether the generation needs one of the old keys, or may need it,
+// where a server has the new key: a file is encrypted to an old one and not to the
+// new one, or nobody knows what it is encrypted to.
+func (u KeyUse) Needs(old []string, recipient string) bool {
+	if !u.Known || slices.ContainsFunc(u.Uses, func(file string) bool { return strings.HasPrefix(file, "/") }) {
+		return true
+	}
+	return slices.ContainsFunc(u.Files, func(file KeyFile) bool {
+		for _, name := range old {
+			if slices.Contains(file.Recipients, name) {
+				return !slices.Contains(file.Recipients, recipient)
+			}
+		}
+		return false
+	})
 }
 
 // KeyUses builds the command whose output [ParseKeyUses] reads.
@@ -72,8 +91,16 @@ func ParseKeyUses(r io.Reader) ([]KeyUse, error) {
 		switch key {
 		case "tree":
 			last.Known = value == "1"
+		case "uses":
+			last.Uses, err = bounded(last.Uses, value)
+		case "file":
+			last.Files, err = bounded(last.Files, KeyFile{Name: value})
 		case "recipient":
-			last.Recipients, err = bounded(last.Recipients, strings.Trim(strings.TrimSpace(value), `"'`))
+			if len(last.Files) == 0 {
+				return errors.New("a recipient of no file")
+			}
+			file := &last.Files[len(last.Files)-1]
+			file.Recipients, err = bounded(file.Recipients, strings.TrimSpace(value))
 		}
 		return err
 	})

@@ -96,19 +96,66 @@ func TestParsePutKeyRefusesSilence(t *testing.T) {
 
 func TestParseKeyUses(t *testing.T) {
 	t.Parallel()
-	uses, err := ParseKeyUses(strings.NewReader("generation=10\ntree=1\nrecipient=age1new\nrecipient=age1old\ngeneration=2\nend\n"))
+	uses, err := ParseKeyUses(strings.NewReader("generation=10\ntree=1\nuses=secrets/a.yaml\nfile=secrets/a.yaml\nrecipient=age1new\nrecipient=age1old\n" +
+		"file=b.json\nrecipient=age1old\ngeneration=2\nend\n"))
 	require.NoError(t, err)
 	assert.Equal(t, []KeyUse{
 		{Generation: 2},
-		{Generation: 10, Known: true, Recipients: []string{"age1new", "age1old"}},
+		{Generation: 10, Known: true, Uses: []string{"secrets/a.yaml"}, Files: []KeyFile{
+			{"secrets/a.yaml", []string{"age1new", "age1old"}}, {"b.json", []string{"age1old"}},
+		}},
 	}, uses)
-	assert.False(t, uses[0].Readable("age1new"), "what is not known may need the old key")
-	assert.True(t, uses[1].Readable("age1new"))
-	assert.False(t, uses[1].Readable("age1other"))
+	old := []string{"age1old"}
+	assert.True(t, uses[0].Needs(old, "age1new"), "what is not known may need the old key")
+	assert.True(t, uses[1].Needs(old, "age1new"), "the second file does")
+	assert.False(t, uses[1].Needs([]string{"age1other"}, "age1new"))
+	assert.False(t, KeyUse{Known: true, Files: uses[1].Files[:1]}.Needs(old, "age1new"))
+	assert.True(t, KeyUse{Known: true, Files: uses[1].Files[:1], Uses: []string{"/nix/store/x"}}.Needs(old, "age1new"), "a file of another tree")
+	_, err = ParseKeyUses(strings.NewReader("generation=1\nrecipient=age1x\nend\n"))
+	require.Error(t, err)
+}
+
+// The script looks at every sops file of a tree, whatever its name and format.
+func TestKeyUsesOfATree(t *testing.T) {
+	t.Parallel()
+	needSHA256(t)
+	root := t.TempDir()
+	write := func(name, text string) {
+		path := filepath.Join(root, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	}
+	one, two := "age1"+strings.Repeat("q", 58), "age1"+strings.Repeat("z", 58)
+	armour := "-----BEGIN AGE ENCRYPTED FILE-----"
+	write("var/lib/vps/generations/1", "digest=abc\n")
+	write("var/lib/vps/trees/abc/secrets/secrets.yaml", "sops:\n  age:\n  - enc: |\n      "+armour+"\n    recipient: "+one+"\n  - recipient: "+two+"\n")
+	write("var/lib/vps/trees/abc/hosts/a b.json", `{"sops":{"age":[{"recipient":"`+one+`","enc":"`+armour+`\n"}]}}`)
+	write("var/lib/vps/trees/abc/app.env", "sops_age__list_0__map_enc="+armour+"\nsops_age__list_0__map_recipient="+two+"\n")
+	write("var/lib/vps/trees/abc/.sops.yaml", "age: "+one+","+two+"\n")
+	write("var/lib/vps/trees/abc/module.nix", "# "+one+"\n")
+	write("nix/store/system/etc/vps/facts.json", `{"version":1,"secrets":[{"name":"a","file":"secrets/secrets.yaml"},{"name":"b","file":"/nix/store/x,y"}]}`)
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "nix/var/nix/profiles"), 0o755))
+	for _, name := range []string{"system-1-link", "system-7-link"} {
+		require.NoError(t, os.Symlink(filepath.Join(root, "nix/store/system"), filepath.Join(root, "nix/var/nix/profiles", name)))
+	}
+	c := Shell{}.KeyUses()
+	cmd := exec.Command("/bin/sh", "-c", c.Line)
+	cmd.Env = append(os.Environ(), "VPS_ROOT="+root)
+	cmd.Stdin = strings.NewReader(c.Stdin)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	uses, err := ParseKeyUses(strings.NewReader(string(out)))
+	require.NoError(t, err, "%s", out)
+	require.Len(t, uses, 2)
+	for _, use := range uses { // the second was made by the server, from the same tree
+		assert.True(t, use.Known)
+		assert.Equal(t, []string{"/nix/store/x,y", "secrets/secrets.yaml"}, use.Uses)
+		assert.ElementsMatch(t, []KeyFile{{"secrets/secrets.yaml", []string{one, two}}, {"hosts/a b.json", []string{one}}, {"app.env", []string{two}}}, use.Files)
+	}
 }
 
 func FuzzParseKeyUses(f *testing.F) {
-	for _, seed := range []string{"", "end\n", "generation=1\ntree=1\nrecipient=age1x\nend\n", "generation=-1\nend\n", "recipient=x\nend\n"} {
+	for _, seed := range []string{"", "end\n", "generation=1\ntree=1\nfile=x\nrecipient=age1x\nuses=/y\nend\n", "generation=-1\nend\n", "recipient=x\nend\n"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

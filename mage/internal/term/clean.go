@@ -2,6 +2,7 @@ package term
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,7 +20,12 @@ const maxBody = 4096
 // does not show itself (control characters, line breaks, changes of the writing
 // direction, what is not UTF-8) is written as an escape such as \x07 or \u202e.
 // Cleaning twice changes nothing.
-func Clean(s string) string {
+func Clean(s string) string { return clean(s, maxClean) }
+
+// CleanAll is Clean for text of any length.
+func CleanAll(s string) string { return clean(s, math.MaxInt) }
+
+func clean(s string, most int) string {
 	var b strings.Builder
 	count := 0
 	for s != "" {
@@ -29,8 +35,8 @@ func Clean(s string) string {
 		}
 		r, n := utf8.DecodeRuneInString(s)
 		piece := show(r, s[:n])
-		if count += utf8.RuneCountInString(piece); count > maxClean {
-			return cutRunes(b.String(), maxClean-1) + "…"
+		if count += utf8.RuneCountInString(piece); count > most {
+			return cutRunes(b.String(), most-1) + "…"
 		}
 		b.WriteString(piece)
 		s = s[n:]

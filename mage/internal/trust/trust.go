@@ -167,7 +167,7 @@ func (r *Record) normalise() {
 	}
 }
 
-// Confirmed says what of a host differs from the last time that it was given a
+// Changed says what of a host differs from the last time that it was given a
 // key. "" means nothing.
 func (r Record) Changed(name string, now Host) string {
 	before, known := r.Hosts[name]
@@ -213,9 +213,9 @@ type Question struct {
 	Doing string // what waits for the answer: "encrypting the secrets"
 	What  string // what the items would be able to do: "would be able to decrypt the secrets"
 	Items []Item
-	Ask   string    // what a person answers yes or no to
-	Again next.Step // what to run once all is well, without the flag
-	Rerun next.Command
+	Ask   string       // what a person answers yes or no to
+	No    next.Step    // what to do about items that are not right
+	Rerun next.Command // the command that -yes= is added to
 }
 
 // Item is one person, key or server that trust would be given to.
@@ -260,7 +260,7 @@ func Confirm(ctx context.Context, p Person, q Question, accepted []string) error
 	if len(open) == 0 {
 		return nil
 	}
-	declined := &DeclinedError{Doing: q.Doing, What: q.What, Items: open, step: q.step(open)}
+	declined := &DeclinedError{Doing: q.Doing, What: q.What, Items: open, step: q.step(open, false)}
 	if !p.Interactive() {
 		return declined
 	}
@@ -272,24 +272,27 @@ func Confirm(ctx context.Context, p Person, q Question, accepted []string) error
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	declined.Asked = true
+	declined.Asked, declined.step = true, q.step(open, true)
 	if err != nil || !strings.EqualFold(strings.TrimSpace(answer), "yes") {
 		return declined
 	}
 	return nil
 }
 
-// step names the flag that confirms the open items.
-func (q Question) step(open []Item) next.Step {
+// step names the flag that confirms the open items, and what else to do.
+func (q Question) step(open []Item, asked bool) next.Step {
 	names := make([]string, len(open))
 	for i, item := range open {
 		names[i] = item.Name
 	}
-	if q.Rerun.Target == "" {
-		return q.Again
+	if asked || q.Rerun.Target == "" {
+		return q.No
 	}
-	args := append(slices.Clone(q.Rerun.Args), "-yes="+strings.Join(names, ","))
-	return next.Say("If you know them to be right, confirm them: %s", next.Target(q.Rerun.Target, args...))
+	again := next.Target(q.Rerun.Target, append(slices.Clone(q.Rerun.Args), "-yes="+strings.Join(names, ","))...)
+	if q.No.IsZero() {
+		return next.Say("If you know that all is right, confirm it: %s", again)
+	}
+	return next.Say("%s If all is right, confirm it: %s", q.No, again)
 }
 
 func plural(n int, one, many string) string {

@@ -1,8 +1,10 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2154 # lib.sh goes before it, and the laptop's variables
-# Prints for each generation that is kept to whom its secrets are encrypted, as
-# far as its tree is kept too: KEY=VALUE lines, each generation begun by
-# "generation=", the whole ended by "end". Recipients are public.
+# Prints for each generation that is kept which sops files its tree has and to
+# whom each is encrypted, as far as the tree is kept too: KEY=VALUE lines, each
+# generation begun by "generation=", each file by "file=", the whole ended by
+# "end". "uses=" is a file that the generation's own facts name. Recipients are
+# public.
 PATH=$ROOT/run/current-system/sw/bin:$PATH
 
 # record_of NUMBER prints the record of the commit whose tree a generation was
@@ -19,22 +21,28 @@ record_of() {
     done
 }
 
+# sealed DIR lists the files below it that sops encrypted to age recipients.
+sealed() {
+    cd "$1" && find . -type f -size -32768k -exec grep -lF 'BEGIN AGE ENCRYPTED FILE' {} +
+}
+
+command -v grep >/dev/null || exit 1
 for link in "$PROFILE"-*-link; do
     [ -L "$link" ] || continue
     number=${link%-link}
     number=${number##*-}
     printf 'generation=%s\n' "$number"
+    facts=$link/etc/vps/facts.json
+    [ ! -f "$facts" ] || head -c 262144 "$facts" | sed 's/"file":"/\n&/g' | sed -n 's/^"file":"\([^"]*\)".*/uses=\1/p' | sort -u
     field "$(record_of "$number")" digest
-    tree=$field
-    secrets=$STATE/trees/$tree/secrets/secrets.yaml
-    if [ -z "$tree" ] || [ ! -f "$secrets" ]; then
+    tree=$STATE/trees/$field
+    if [ -z "$field" ] || [ ! -d "$tree" ]; then
         continue
     fi
     echo tree=1
-    while IFS= read -r line || [ -n "$line" ]; do
-        case $line in
-        *"recipient: "*) printf 'recipient=%s\n' "${line##*recipient: }" ;;
-        esac
-    done <"$secrets"
+    (sealed "$tree") | while IFS= read -r name; do
+        printf 'file=%s\n' "${name#./}"
+        grep -oE 'age1[0-9a-z]{50,}' "$tree/$name" | sort -u | sed 's/^/recipient=/'
+    done
 done
 echo end
