@@ -52,9 +52,18 @@ func (l *link) dial(ctx context.Context, port int) error {
 }
 
 // login makes a connection of its own. Once a host key was verified, every later
-// login of this link is bound to it.
+// login of this link is bound to it, and the next command knows the key on that
+// port, too.
 func (l *link) login(ctx context.Context, port int) (*remote.Client, error) {
-	return l.p.Dialer.Dial(ctx, l.target(port))
+	client, err := l.p.Dialer.Dial(ctx, l.target(port))
+	if err == nil && l.key != "" && port != l.port && l.host.HostKey == "" {
+		t := l.host.Target
+		t.Port = port
+		if err := l.p.Dialer.RecordHostKeys(t, l.key); err != nil {
+			l.p.UI.Warn("%s: the host key could not be recorded for port %d: %v", l.host.Name, port, err)
+		}
+	}
+	return client, err
 }
 
 func (l *link) target(port int) remote.Target {

@@ -25,10 +25,12 @@ type Client struct {
 	warnings []string
 	banner   string
 
-	link *link
-	ssh  *ssh.Client
-	via  *Client // the jump host, closed with this client
-	done chan struct{}
+	link     *link
+	ssh      *ssh.Client
+	via      *Client // the jump host, closed with this client
+	done     chan struct{}
+	told     chan []byte        // one token: the host keys that the server told of
+	caughtUp chan chan struct{} // serve closes what it gets here once it has seen all requests that came
 
 	mu     sync.Mutex
 	spares []<-chan opened
@@ -38,7 +40,7 @@ type Client struct {
 func newClient(a *attempt, l *link, conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) *Client {
 	c := &Client{
 		target: a.target, hostKey: plainKey(a.policy.agreed), banner: a.banner.text(),
-		link: l, via: a.via, done: make(chan struct{}),
+		link: l, via: a.via, done: make(chan struct{}), told: make(chan []byte, 1), caughtUp: make(chan chan struct{}),
 	}
 	if p := cmpOr(a.login.current, a.login.used); p != nil {
 		c.loginKey = plainKey(p.PublicKey())
@@ -58,13 +60,42 @@ func newClient(a *attempt, l *link, conn ssh.Conn, chans <-chan ssh.NewChannel, 
 
 // serve refuses what the server asks of us, and cleans up when it stops asking.
 func (c *Client) serve(reqs <-chan *ssh.Request) {
-	for r := range reqs {
-		_ = r.Reply(false, nil)
+	for open := true; open; {
+		select {
+		case r, more := <-reqs:
+			if open = more; more {
+				c.refuse(r)
+			}
+		case handled := <-c.caughtUp:
+			for waiting := true; waiting; {
+				select {
+				case r, more := <-reqs:
+					if open = more; more {
+						c.refuse(r)
+					}
+					waiting = more
+				default:
+					waiting = false
+				}
+			}
+			close(handled)
+		}
 	}
 	c.link.end(errProtocol) // unless the reason is known already
 	_ = c.link.Close()
 	close(c.done)
 	closeIfAny(c.via)
+}
+
+// refuse answers one request, after a look whether it tells host keys.
+func (c *Client) refuse(r *ssh.Request) {
+	if r.Type == hostKeysTold {
+		select {
+		case c.told <- r.Payload:
+		default: // told already
+		}
+	}
+	_ = r.Reply(false, nil)
 }
 
 // Close ends the connection, and those to jump hosts with it. It does not wait for
@@ -104,7 +135,11 @@ func (c *Client) HostKey() ssh.PublicKey { return c.hostKey }
 
 // HostKeyLine returns the server's key as Target.HostKey takes it.
 func (c *Client) HostKeyLine() string {
-	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(c.hostKey)))
+	return authorizedLine(c.hostKey)
+}
+
+func authorizedLine(key ssh.PublicKey) string {
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }
 
 // LoginKey returns the key that the server let in; of a certificate, the key in it.

@@ -203,7 +203,7 @@ func (p *hostKeyPolicy) unknown(key ssh.PublicKey, err error) error {
 		return mismatch
 	}
 	return &UnknownHostKeyError{Name: p.target.name(), Addr: p.target.Addr(), Type: key.Type(),
-		Fingerprint: ssh.FingerprintSHA256(key), Line: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))),
+		Fingerprint: ssh.FingerprintSHA256(key), Line: authorizedLine(key),
 		Declined: err == nil, Err: err, notFollowed: p.target.Options.NotFollowedHostKeys}
 }
 

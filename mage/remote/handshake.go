@@ -98,7 +98,26 @@ func (a *attempt) handshake(ctx context.Context, conn net.Conn) (*Client, error)
 	if ip := a.address(conn); ip != "" {
 		a.d.memory.reach(a.target.host(), ip)
 	}
-	return newClient(a, link, sc, chans, reqs), nil
+	c := newClient(a, link, sc, chans, reqs)
+	if a.policy.accepted {
+		a.learnHostKeys(ctx, c)
+	}
+	return c, nil
+}
+
+// learnHostKeys records the server's other host keys at the first contact, so that
+// a server that loses the one that was accepted is still known.
+func (a *attempt) learnHostKeys(ctx context.Context, c *Client) {
+	if a.d.ForgetHostKeys {
+		return
+	}
+	keys, err := c.HostKeys(ctx)
+	if err == nil && len(keys) > 1 {
+		err = a.d.RecordHostKeys(a.target, keys[1:]...)
+	}
+	if err != nil {
+		c.warnings = append(c.warnings, fmt.Sprintf("the other host keys of %s could not be recorded: %v", a.target.name(), err))
+	}
 }
 
 func (a *attempt) config(ctx context.Context) *ssh.ClientConfig {

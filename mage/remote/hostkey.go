@@ -30,6 +30,7 @@ type hostKeyPolicy struct {
 	remote      net.Addr // who answered; nil behind a jump host
 
 	agreed   ssh.PublicKey // presented and verified
+	accepted bool          // it was unknown before
 	refusal  error         // why it was not
 	warnings []string
 	showOnly bool // the answer is no: this connection only fetches the key
@@ -268,6 +269,7 @@ func (p *hostKeyPolicy) rememberedInThisRun(key ssh.PublicKey) (done bool, err e
 
 // accept remembers a key that was unknown, in this Dialer and in known_hosts.
 func (p *hostKeyPolicy) accept(key ssh.PublicKey) {
+	p.accepted = true
 	p.d.memory.trust(p.target.lookup(), key)
 	if p.d.ForgetHostKeys {
 		return

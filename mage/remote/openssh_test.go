@@ -237,3 +237,41 @@ func TestOpenSSHLostConnection(t *testing.T) {
 	<-c.Done()
 	require.ErrorIs(t, c.Err(), ErrLost)
 }
+
+// The first contact learns the server's keys of all types, over the connection that
+// the accepted one verified; a server that loses that one is then still known.
+func TestOpenSSHFirstContactLearnsAllHostKeys(t *testing.T) {
+	t.Parallel()
+	ec, rs := hostKey(t, "ecdsa"), hostKey(t, "rsa")
+	r := startOpenSSH(t, "HostKey "+ec, "HostKey "+rs)
+	d := &Dialer{Home: r.home.dir, AcceptHostKeys: []string{ssh.FingerprintSHA256(r.key)}}
+	c, err := d.Dial(t.Context(), r.target)
+	require.NoError(t, err)
+	keys, err := c.HostKeys(t.Context())
+	require.NoError(t, err)
+	require.Len(t, keys, 3)
+	assert.Equal(t, c.HostKeyLine(), keys[0])
+	assert.Empty(t, c.Warnings())
+	require.NoError(t, c.Close())
+	<-c.Done()
+
+	hosts, err := d.knownHosts(r.target)
+	require.NoError(t, err)
+	known, _ := hosts.keysOf(r.target.lookup())
+	assert.Len(t, known, 3)
+	only := r.target
+	only.Options.HostKeyAlgorithms = []string{"ecdsa-sha2-nistp256"}
+	require.NoError(t, try(t, &Dialer{Home: r.home.dir}, only))
+	only.Options.HostKeyAlgorithms = []string{"rsa-sha2-512"}
+	require.NoError(t, try(t, &Dialer{Home: r.home.dir}, only))
+}
+
+func hostKey(t *testing.T, kind string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), kind)
+	out, err := exec.CommandContext(t.Context(), "ssh-keygen", "-q", "-t", kind, "-N", "", "-f", file).CombinedOutput()
+	if err != nil {
+		skipOrFail(t, "needs ssh-keygen: "+string(out))
+	}
+	return file
+}

@@ -22,9 +22,13 @@ import (
 var ErrNoKnownHosts = errors.New("no known_hosts file is in use")
 
 // RecordHostKeys adds keys of t, written as in authorized_keys, to its first
-// known_hosts file, unless they are known for it there. The caller has verified
-// them: over a login that was bound to a known key, say.
+// known_hosts file, unless they are known for it there, or this Dialer forgets host
+// keys. The caller has verified them: over a login that was bound to a known key,
+// say.
 func (d *Dialer) RecordHostKeys(t Target, keys ...string) error {
+	if d.ForgetHostKeys {
+		return nil
+	}
 	hosts, err := d.knownHosts(t)
 	if err != nil {
 		return err
