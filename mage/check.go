@@ -7,6 +7,7 @@ import (
 	"github.com/dagadbm/vps/mage/deploy"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/secrets"
+	"github.com/dagadbm/vps/mage/terminal"
 )
 
 // Check looks for everything that could go wrong, here and on a host, before anything is changed.
@@ -17,11 +18,11 @@ func Check(ctx context.Context,
 ) error {
 	return guarded(ctx, func(ctx context.Context) error {
 		ui := term.Std()
-		found := deploy.Check(ctx, ".", ui, deploy.CheckOptions{Host: or(host, ""), Offline: or(offline, false)})
+		found := deploy.Check(ctx, ".", terminal.On(ui), deploy.CheckOptions{Host: or(host, ""), Offline: or(offline, false)})
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		return answerCheck(&session{&deploy.Project{UI: ui}}, found, or(json, false))
+		return answerCheck(&session{UI: ui}, found, or(json, false))
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/secrets"
+	"github.com/dagadbm/vps/mage/terminal"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -21,9 +22,9 @@ func TestCheckAnswersOnStdoutAndTellsEachRemedy(t *testing.T) {
 		{Name: "git", Status: secrets.Fail, Detail: "a change", Next: next.Words("git commit")},
 	}
 	var out strings.Builder
-	s := &session{&deploy.Project{UI: term.New(strings.NewReader(""), &out, io.Discard)}}
+	s := &session{UI: term.New(strings.NewReader(""), &out, io.Discard)}
 
-	err := deploy.Explain(answerCheck(s, found, false))
+	err := terminal.Explain(answerCheck(s, found, false))
 
 	require.Error(t, err)
 	assert.Equal(t, int(deploy.CodeFindings), deploy.ExitStatus(err))
@@ -40,7 +41,7 @@ func TestCheckAnswersOnStdoutAndTellsEachRemedy(t *testing.T) {
 func TestMovesAreShownWithWhatHasNoCommit(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	s := &session{&deploy.Project{UI: term.New(strings.NewReader(""), &out, io.Discard)}}
+	s := &session{UI: term.New(strings.NewReader(""), &out, io.Discard)}
 	s.showMoves([]deploy.Move{{Input: "nixpkgs"}})
 	assert.Regexp(t, `nixpkgs +- +- +- +-`, out.String())
 }

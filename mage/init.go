@@ -6,6 +6,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/deploy"
 	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/terminal"
 )
 
 // Init turns a folder into a project: magefile, vps.yaml, nix/, secrets and their key. It overwrites nothing.
@@ -14,6 +15,6 @@ func Init(ctx context.Context,
 	sshkey *string, // public key file that may log in; without it, you are asked about the usual ones
 ) error {
 	return guarded(ctx, func(ctx context.Context) error {
-		return deploy.Init(ctx, cmp.Or(path(dir), "."), term.Std(), deploy.InitOptions{SSHKey: path(sshkey)})
+		return deploy.Init(ctx, cmp.Or(path(dir), "."), terminal.On(term.Std()), deploy.InitOptions{SSHKey: path(sshkey)})
 	})
 }

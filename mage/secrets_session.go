@@ -197,9 +197,7 @@ func (s *session) rotation(ctx context.Context, accept string) secrets.RotateOpt
 		Console: console{s.UI}, Ask: s.askPassphrase, Remote: s.RotateHosts(ctx, deploy.DefaultUpdate()),
 		Accept: trust.Names(accept),
 	}
-	for _, host := range s.Config.Hosts {
-		options.Hosts = append(options.Hosts, host.Name)
-	}
+	options.Hosts = s.Names()
 	if len(options.Hosts) == 0 {
 		s.UI.Warn("vps.yaml lists no hosts, so the key is replaced on this machine only; a server that has the old one will refuse updates: list it there first")
 	}

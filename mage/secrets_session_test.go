@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/dagadbm/vps/mage/deploy"
-	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/terminal"
 	"github.com/magefile/mage/parse"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -32,7 +32,9 @@ func secretsSession(t *testing.T) (s *session, stdout, stderr *bytes.Buffer) {
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "nix"), os.DirFS(filepath.Join("..", "nix"))))
 	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
 	ui := term.New(strings.NewReader(""), stdout, stderr)
-	return &session{&deploy.Project{Dir: dir, UI: ui, Config: config.Default()}}, stdout, stderr
+	project, err := deploy.Open(dir, terminal.On(ui))
+	require.NoError(t, err)
+	return &session{project, ui}, stdout, stderr
 }
 
 func TestSecretsFromAFreshCloneOn(t *testing.T) {

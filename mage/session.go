@@ -14,22 +14,25 @@ import (
 	"github.com/dagadbm/vps/mage/deploy"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/terminal"
 )
 
 // session is one call of a target: the project in the present folder, and the
 // terminal that its answers go to.
 type session struct {
 	*deploy.Project
+	UI *term.UI
 }
 
 // with runs a target's work in a session on the project in the present folder.
 func with(ctx context.Context, work func(context.Context, *session) error) error {
 	return guarded(ctx, func(ctx context.Context) error {
-		p, err := deploy.Open(".", term.Std())
+		ui := term.Std()
+		p, err := deploy.Open(".", terminal.On(ui))
 		if err != nil {
 			return err
 		}
-		return work(ctx, &session{p})
+		return work(ctx, &session{p, ui})
 	})
 }
 
@@ -42,7 +45,7 @@ func guarded(ctx context.Context, work func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go followParent(ctx, cancel)
-	return deploy.Explain(work(ctx))
+	return terminal.Explain(work(ctx))
 }
 
 var errOrphaned = errors.New("the process that started this target is gone")

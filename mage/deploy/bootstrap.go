@@ -9,7 +9,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/bootstrap"
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/facts"
-	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -40,7 +40,7 @@ type Installed struct {
 func (p *Project) Bootstrap(ctx context.Context, host string, o BootstrapOptions) (*Installed, error) {
 	var pre *prepared
 	b := &bootstrap.Project{
-		Dir: p.Dir, Config: p.Config, Dialer: p.Dialer, Prompter: prompter{p.UI}, UI: p.UI, Host: p.host,
+		Dir: p.Dir, Config: p.config, Dialer: p.Dialer, Prompter: prompter{p.log}, Log: p.log, Host: p.host,
 		Prepare: func(ctx context.Context) (_ *bootstrap.Prepared, err error) {
 			if pre, err = p.prepare(ctx); err != nil {
 				return nil, err
@@ -71,7 +71,7 @@ func (p *Project) preparedToInstall(ctx context.Context, pre *prepared) *bootstr
 func (p *Project) firstUpdate(ctx context.Context, pre *prepared, d *remote.Dialer, h config.Host) (int, error) {
 	own := *p
 	own.Dialer = d
-	results := own.fleet(ctx, []config.Host{h}, 1, func(ctx context.Context, h config.Host, line *term.Line) Result {
+	results := own.fleet(ctx, []config.Host{h}, 1, func(ctx context.Context, h config.Host, line *observe.Line) Result {
 		u := &update{p: &own, pre: pre, o: DefaultUpdate(), host: h, line: line}
 		return u.run(ctx)
 	})

@@ -45,7 +45,7 @@ func (nobody) AskHidden(context.Context, string) (string, error) { return "", io
 // lets the client's SSH key log in.
 func (c *candidate) ownSecrets() {
 	c.t.Helper()
-	c.AllowExample = false
+	c.allowExample = false
 	_, err := secrets.Init(c.t.Context(), c.Dir, secrets.InitOptions{Console: nobody{}})
 	require.NoError(c.t, err)
 	c.set("gateway-token", "a token")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/bootstrap"
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/vpstest"
@@ -76,15 +77,15 @@ func (c *candidate) engine(script string) {
 	c.t.Helper()
 	dir := c.t.TempDir()
 	c.calls = filepath.Join(dir, "calls")
-	c.Config.Install.Engine = filepath.Join(dir, "docker")
-	require.NoError(c.t, os.WriteFile(c.Config.Install.Engine+".facts", []byte(nixSays(c.t, c.hostsOfNix)), 0o600))
-	require.NoError(c.t, program.Write(c.Config.Install.Engine, fmt.Sprintf("#!/bin/sh\necho \"$*\" >>%q\n%s", c.calls, script)))
+	c.config.Install.Engine = filepath.Join(dir, "docker")
+	require.NoError(c.t, os.WriteFile(c.config.Install.Engine+".facts", []byte(nixSays(c.t, c.hostsOfNix)), 0o600))
+	require.NoError(c.t, program.Write(c.config.Install.Engine, fmt.Sprintf("#!/bin/sh\necho \"$*\" >>%q\n%s", c.calls, script)))
 }
 
 // typing makes somebody sit at the terminal who types this.
 func (c *candidate) typing(text string) {
 	c.o.Yes = false
-	c.UI = term.New(strings.NewReader(text), &buffer{}, c.story, term.WithTerminal(100, 30))
+	c.log = observe.To(term.New(strings.NewReader(text), &buffer{}, c.story, term.WithTerminal(100, 30)).Observer())
 }
 
 func (c *candidate) bootstrap() error {
@@ -94,7 +95,7 @@ func (c *candidate) bootstrap() error {
 }
 
 func (c *candidate) ran() bool {
-	return exists(c.Config.Install.Engine + ".ran")
+	return exists(c.config.Install.Engine + ".ran")
 }
 
 // failure wants the three parts of an error.
@@ -128,14 +129,14 @@ func TestBootstrapRefusesBeforeItTouchesAnything(t *testing.T) {
 		"bad builder":   {change: func(c *candidate) { c.o.BuildOn = "moon" }, code: CodeUsage, says: "-buildon=moon"},
 		"bad port":      {change: func(c *candidate) { c.o.Port = 70000 }, code: CodeUsage, says: "-port=70000"},
 		"bad host key":  {change: func(c *candidate) { c.o.HostKey = "SHA256:abc" }, code: CodeUsage, says: "-hostkey="},
-		"bad deadline":  {change: func(c *candidate) { c.Config.Install.Deadlines = deadlines("sleeping") }, code: CodeUsage, says: "sleeping"},
+		"bad deadline":  {change: func(c *candidate) { c.config.Install.Deadlines = deadlines("sleeping") }, code: CodeUsage, says: "sleeping"},
 		"wrong system":  {change: func(c *candidate) { c.o.System = "arm" }, code: CodeFailed, says: `the server is "x86"`, next: "system"},
 		"odd processor": {options: []vpstest.Option{vpstest.WithArch("riscv64")}, code: CodeFailed, says: "riscv64", next: "x86 or arm"},
 		"little memory": {change: func(c *candidate) { c.put("proc/meminfo", "MemTotal: 500000 kB\n") }, code: CodeFailed, says: "488 MB", next: "1 GB"},
 		"missing disk":  {change: func(c *candidate) { c.remove("dev/sda") }, code: CodeFailed, says: `no disk "/dev/sda"`, next: "disk.nix"},
 		"no cpio":       {options: []vpstest.Option{cpio("exit 1")}, code: CodeFailed, says: "cpio", next: "install it"},
 		"sudo asks":     {options: []vpstest.Option{vpstest.WithUser("admin"), vpstest.WithSudoPassword()}, change: func(c *candidate) { c.user("admin") }, code: CodeFailed, says: "look at the server", next: "sudo without a password"},
-		"no engine":     {change: func(c *candidate) { c.Config.Install.Engine = "/no/such/docker" }, code: CodeFailed, says: "is not installed", next: "install Docker"},
+		"no engine":     {change: func(c *candidate) { c.config.Install.Engine = "/no/such/docker" }, code: CodeFailed, says: "is not installed", next: "install Docker"},
 		"engine is off": {change: func(c *candidate) { c.engine("echo 'Cannot connect to the Docker daemon' >&2; exit 1") }, code: CodeFailed, says: "does not answer", next: "docker"},
 		"no image":      {change: func(c *candidate) { c.noImage() }, code: CodeFailed, says: "nixos/nix", next: "install.image"},
 		"example key":   {change: func(c *candidate) { c.example() }, code: CodeUsage, says: "example key"},

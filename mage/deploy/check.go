@@ -12,7 +12,6 @@ import (
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
-	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/secrets"
 )
@@ -30,21 +29,21 @@ type CheckOptions struct {
 // project in dir, this machine, Nix's own opinion of nix/, and, if one is named,
 // a host. What does not depend on one another is looked at side by side; the
 // findings come in the same order always.
-func Check(ctx context.Context, dir string, ui *term.UI, o CheckOptions) []Finding {
-	p, err := Open(dir, ui)
+func Check(ctx context.Context, dir string, by Observer, o CheckOptions) []Finding {
+	p, err := Open(dir, by)
 	if err != nil {
-		p = withoutConfig(dir, ui)
+		p = withoutConfig(dir, by)
 	}
 	return p.check(ctx, err, o)
 }
 
 // withoutConfig is the project as it is without its vps.yaml.
-func withoutConfig(dir string, ui *term.UI) *Project {
+func withoutConfig(dir string, o Observer) *Project {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}
-	p := &Project{Dir: dir, Config: config.Default(), UI: ui, Who: "unknown", From: "unknown"}
-	p.Dialer = newDialer(ui)
+	p := &Project{Dir: dir, config: config.Default(), log: logTo(o), Who: "unknown", From: "unknown"}
+	p.Dialer = newDialer(p.log)
 	return p
 }
 

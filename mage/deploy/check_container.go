@@ -27,7 +27,7 @@ func (e notAsked) Error() string { return "unknown: " + e.why }
 // engine looks whether there is one, and its image. It says why Nix cannot be
 // asked, if it cannot.
 func (c *checker) engine(ctx context.Context) (l findings, why string) {
-	install := c.p.Config.Install
+	install := c.p.config.Install
 	engine := container.Engine{Program: install.Engine}
 	if err := engine.Ping(ctx); err != nil {
 		l.err(engineFinding, err, next.Words("start the container engine"))
@@ -66,7 +66,7 @@ func (c *checker) ask(ctx context.Context) (*facts.Answer, error) {
 	if _, why := c.engines(); why != "" {
 		return nil, notAsked{why}
 	}
-	progress := c.p.UI.Progress("nix")
+	progress := c.p.log.Progress("nix")
 	defer progress.Close()
 	line := progress.Host("nix")
 	line.Phase("evaluating the configuration")
@@ -79,7 +79,7 @@ func (c *checker) ask(ctx context.Context) (*facts.Answer, error) {
 // for all, if that is not known of each of them.
 func (c *checker) outputs() []string {
 	var names []string
-	for _, h := range c.p.Config.Hosts {
+	for _, h := range c.p.config.Hosts {
 		name := h.KnownOutput()
 		if name == "" {
 			return nil

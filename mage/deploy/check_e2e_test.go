@@ -57,7 +57,7 @@ func TestE2ECheckWithRealNix(t *testing.T) {
 	f := newFixture(t)
 	f.needNix()
 	f.standIns()
-	f.Config.Hosts = []config.HostEntry{{Name: "web", System: "x86"}}
+	f.config.Hosts = []config.HostEntry{{Name: "web", System: "x86"}}
 	f.hosts["web"] = config.Host{Target: remote.Target{Name: "web", Address: "localhost", Port: 22, User: "root"}}
 	f.order = []string{"web"}
 	_, err := f.Lock(t.Context(), "")

@@ -62,13 +62,13 @@ func (l *findings) mageVersion(info *debug.BuildInfo) {
 }
 
 func (c *checker) config(context.Context) (l findings) {
-	switch n := len(c.p.Config.Hosts); {
+	switch n := len(c.p.config.Hosts); {
 	case c.unread != nil:
 		l.err(config.FileName, c.unread, next.Words("correct vps.yaml"))
 	case n == 0:
 		l.pass(config.FileName, "lists no hosts; name them by alias or address")
 	default:
-		l.pass(config.FileName, "%d hosts: %s", n, strings.Join(c.p.Config.Names(), ", "))
+		l.pass(config.FileName, "%d hosts: %s", n, strings.Join(c.p.config.Names(), ", "))
 	}
 	return l
 }
@@ -91,7 +91,7 @@ func (c *checker) files(context.Context) (l findings) {
 		return l
 	}
 	l.pass("nix/", "outputs %s", strings.Join(answer.Outputs, ", "))
-	l.outputs(c.p.Config.Hosts, answer.Outputs)
+	l.outputs(c.p.config.Hosts, answer.Outputs)
 	return l
 }
 
@@ -136,7 +136,7 @@ func (c *checker) lock(context.Context) (l findings) {
 // secrets are the findings of secrets:check.
 func (c *checker) secrets(ctx context.Context) (l findings) {
 	o := secrets.CheckOptions{AllowSample: true, Ask: func(ctx context.Context, file string) (string, error) {
-		secret, err := c.p.UI.Password(ctx, fmt.Sprintf("Passphrase of %s: ", file))
+		secret, err := c.p.log.Password(ctx, fmt.Sprintf("Passphrase of %s: ", file))
 		return string(secret), err
 	}}
 	o.Declared, o.DeclaredErr = c.declared(ctx)
@@ -196,8 +196,8 @@ func (c *checker) git(ctx context.Context) (l findings) {
 // logins: every host of vps.yaml can be offered a key.
 func (c *checker) logins(ctx context.Context) (l findings) {
 	targets := []remote.Target{{Name: "any host", Address: "localhost", Port: 22, User: config.DefaultUser}}
-	if c.unread == nil && len(c.p.Config.Hosts) > 0 {
-		hosts, err := c.p.Resolver.Resolve(ctx, "all")
+	if c.unread == nil && len(c.p.config.Hosts) > 0 {
+		hosts, err := c.p.resolver.Resolve(ctx, "all")
 		if err != nil {
 			l.err("SSH keys", err, next.Words("correct vps.yaml or ~/.ssh/config"))
 			return l

@@ -31,10 +31,10 @@ func goodNix(t *testing.T, hosts map[string]facts.Host) string {
 func newCheck(t *testing.T, options ...vpstest.Option) (*fixture, *vpstest.Server) {
 	t.Helper()
 	f := newFixture(t)
-	f.Config = config.Default()
+	f.config = config.Default()
 	s := f.server("web", append([]vpstest.Option{vpstest.WithFree("/", 4<<20)}, options...)...)
 	require.NoError(t, s.WriteFile("/dev/sda", ""))
-	f.Config.Hosts = []config.HostEntry{{Name: "web", System: "x86"}}
+	f.config.Hosts = []config.HostEntry{{Name: "web", System: "x86"}}
 	hosts := edited(ourHosts(), func(h *facts.Host) { h.SSHPorts = []int{s.Port()} })
 	f.fakeEngine(goodNix(t, hosts))
 	f.commit()
@@ -108,7 +108,7 @@ func TestCheckFindsLocalFaults(t *testing.T) {
 		{"no lock", func(f *fixture) { f.remove("nix/flake.lock") }, "flake.lock", "mage lock"},
 		{"bad lock", func(f *fixture) { f.write("flake.lock", "<<<<<<<") }, "flake.lock", "git checkout"},
 		{"no flake", func(f *fixture) { f.remove("nix/flake.nix") }, "tree", "mage init"},
-		{"an output that does not exist", func(f *fixture) { f.Config.Hosts[0].Flake = "web" }, "output of web", "nixosConfigurations"},
+		{"an output that does not exist", func(f *fixture) { f.config.Hosts[0].Flake = "web" }, "output of web", "nixosConfigurations"},
 		{"a change", func(f *fixture) { f.write("new.nix", "{ }") }, "git", "git commit"},
 		{"damaged secrets", func(f *fixture) { f.replace(secretsPath, "mac: ENC[AES256_GCM,data:", "mac: ENC[AES256_GCM,data:AA") }, "secrets: secrets.yaml", "git log"},
 		{"no key to log in with", func(f *fixture) {
@@ -158,9 +158,9 @@ func TestCheckWithoutWhatNixNeeds(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f, _ := newCheck(t)
-			f.Config.Install.Engine = filepath.Join(t.TempDir(), "docker")
+			f.config.Install.Engine = filepath.Join(t.TempDir(), "docker")
 			if c.engine != "" {
-				require.NoError(t, program.Write(f.Config.Install.Engine, "#!/bin/sh\n"+c.engine+"\n"))
+				require.NoError(t, program.Write(f.config.Install.Engine, "#!/bin/sh\n"+c.engine+"\n"))
 			}
 
 			found := f.Check(t.Context(), CheckOptions{})
@@ -276,7 +276,7 @@ func TestCheckOfAServerThatIsNotOurs(t *testing.T) {
 func TestCheckEvaluatesEveryOutputUnlessHostsNameTheirs(t *testing.T) {
 	t.Parallel()
 	f, _ := newCheck(t)
-	f.Config.Hosts = nil
+	f.config.Hosts = nil
 
 	found := f.Check(t.Context(), CheckOptions{})
 
@@ -291,7 +291,7 @@ func TestCheckLooksAtThingsSideBySide(t *testing.T) {
 	t.Parallel()
 	asked := filepath.Join(t.TempDir(), "asked")
 	f, _ := newCheck(t, vpstest.WithHook(func(*vpstest.Server, vpstest.Call) { _ = os.WriteFile(asked, nil, 0o600) }))
-	require.NoError(t, program.Write(f.Config.Install.Engine, "#!/bin/sh\nfor i in $(seq 200); do [ ! -e '"+asked+"' ] || exit 0; sleep 0.1; done; exit 1\n"))
+	require.NoError(t, program.Write(f.config.Install.Engine, "#!/bin/sh\nfor i in $(seq 200); do [ ! -e '"+asked+"' ] || exit 0; sleep 0.1; done; exit 1\n"))
 
 	found := f.Check(t.Context(), CheckOptions{Host: "web", Offline: true})
 
@@ -304,7 +304,7 @@ func TestCheckOfABrokenConfiguration(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(f.Dir, config.FileName), []byte("hosts:\n  web:\n    prot: 1\n"), 0o644))
 	ui := term.New(strings.NewReader(""), &buffer{}, f.story)
 
-	found := Check(t.Context(), f.Dir, ui, CheckOptions{Host: "web", Offline: true})
+	found := Check(t.Context(), f.Dir, listener{ui.Observer()}, CheckOptions{Host: "web", Offline: true})
 
 	assert.Contains(t, failed(found)[config.FileName].Detail, "prot")
 	assert.Equal(t, secrets.Skipped, find(t, found, "web").Status)

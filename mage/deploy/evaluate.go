@@ -12,7 +12,7 @@ import (
 
 // nix runs Nix on a tree in a container, as vps.yaml says.
 func (p *Project) nix(t *tree.Tree, log io.Writer) *facts.Nix {
-	install := p.Config.Install
+	install := p.config.Install
 	return &facts.Nix{Engine: container.Engine{Program: install.Engine}, Image: install.Image, Network: install.Network, Tree: t, Log: log}
 }
 
@@ -23,7 +23,7 @@ func (p *Project) evaluate(ctx context.Context, t *tree.Tree, log io.Writer, q f
 		return nil, err
 	}
 	if err := facts.Keep(p.Dir, t.Manifest().Digest(), answer, q.Build, time.Now()); err != nil {
-		p.UI.Warn("%v", err) // the answer is as good without
+		p.log.Warn("%v", err) // the answer is as good without
 	}
 	return answer, nil
 }

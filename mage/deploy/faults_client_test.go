@@ -16,6 +16,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/faults"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/remote"
@@ -43,8 +44,8 @@ func obey(text string) int {
 		return int(CodeUsage)
 	}
 	p := &Project{
-		Dir: o.Dir, Config: config.Default(), Resolver: only(o.Host), UI: term.New(strings.NewReader(""), os.Stdout, os.Stderr),
-		Dialer: &remote.Dialer{Home: o.Dir}, Who: "alice", From: "laptop", AllowExample: true,
+		Dir: o.Dir, config: config.Default(), resolver: only(o.Host), log: observe.To(term.New(strings.NewReader(""), os.Stdout, os.Stderr).Observer()),
+		Dialer: &remote.Dialer{Home: o.Dir}, Who: "alice", From: "laptop", allowExample: true,
 	}
 	go func() { // a client does not outlive the test
 		_, _ = io.Copy(io.Discard, os.Stdin)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/faults"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/internal/tree"
@@ -192,7 +193,7 @@ type narrator struct {
 // hear makes heard follow what the victim's person is told.
 func (v *victim) hear(heard func(phase string)) *narrator {
 	n := &narrator{heard: heard}
-	v.UI = term.New(strings.NewReader(""), &buffer{}, n)
+	v.log = observe.To(term.New(strings.NewReader(""), &buffer{}, n).Observer())
 	return n
 }
 

@@ -8,17 +8,17 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
-	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/internal/observe"
 )
 
 // fleet runs work for every host, parallel at a time. A host that fails never
 // stops another; results come in the order of the hosts.
-func (p *Project) fleet(ctx context.Context, hosts []config.Host, parallel int, work func(context.Context, config.Host, *term.Line) Result) []Result {
+func (p *Project) fleet(ctx context.Context, hosts []config.Host, parallel int, work func(context.Context, config.Host, *observe.Line) Result) []Result {
 	names := make([]string, len(hosts))
 	for i, h := range hosts {
 		names[i] = h.Name
 	}
-	progress := p.UI.Progress(names...)
+	progress := p.log.Progress(names...)
 	defer progress.Close()
 	results := make([]Result, len(hosts))
 	places := make(chan struct{}, parallel)

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/next"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
-	"github.com/dagadbm/vps/mage/internal/term"
 )
 
 // follower watches one run to its end: it shows the log, confirms the new system
@@ -18,7 +18,7 @@ import (
 type follower struct {
 	link    *link
 	id      string
-	line    *term.Line
+	line    *observe.Line
 	action  run.Action
 	confirm time.Duration
 	limit   time.Duration // of the switch

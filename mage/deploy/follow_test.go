@@ -15,13 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-	"golang.org/x/crypto/ssh"
-
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
 )
 
 // What a person is told of a run that went out of sight is what will become of it.
@@ -68,7 +67,7 @@ func TestPortIsAskedAgainAfterThreeRefusedLogins(t *testing.T) {
 		}
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}
-	progress := f.UI.Progress("web")
+	progress := f.log.Progress("web")
 	defer progress.Close()
 	g := &follower{link: l, line: progress.Host("web"), confirm: time.Second, limit: time.Minute}
 	g.logins.Store(maxLogins)

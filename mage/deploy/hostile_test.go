@@ -15,6 +15,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/faults"
 	"github.com/dagadbm/vps/mage/internal/run"
+	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -124,7 +125,7 @@ var hostedCommands = []hosted{
 		return nil
 	}},
 	{"bootstrap", func(c *candidate) error {
-		c.Config.Install.Deadlines = map[string]time.Duration{"look": time.Second}
+		c.config.Install.Deadlines = map[string]time.Duration{"look": time.Second}
 		return c.bootstrap()
 	}},
 }
@@ -154,7 +155,7 @@ func meet(t *testing.T, a attack, cmd hosted) {
 	grew, took := measured(func() { err = cmd.run(c) })
 
 	require.Error(t, err)
-	c.UI.Error(err)
+	term.New(strings.NewReader(""), &buffer{}, c.story).Error(err)
 	assert.Less(t, took, hostileTime)
 	assert.Less(t, grew, int64(hostileMemory), "bytes of heap")
 	if cmd.name != "check" { // its findings have hints of their own
@@ -328,7 +329,7 @@ func TestFaultsHostileServersInARun(t *testing.T) {
 			var err error
 			grew, took := measured(func() { _, err = f.update("web", o) })
 
-			f.UI.Error(err)
+			term.New(strings.NewReader(""), &buffer{}, f.story).Error(err)
 			assert.Contains(t, a.codes, codeOf(err), "%v\n%s", err, f.story)
 			if a.says != "" {
 				assert.ErrorContains(t, err, a.says)
@@ -448,7 +449,7 @@ func TestFaultsRecordsThatLie(t *testing.T) {
 			f.impatient()
 			grew, took := measured(func() { _, err = f.update("web", quick()) })
 
-			f.UI.Error(err)
+			term.New(strings.NewReader(""), &buffer{}, f.story).Error(err)
 			assert.Equal(t, c.code, codeOf(err), "%v", err)
 			assert.Less(t, took, hostileTime)
 			assert.Less(t, grew, int64(hostileMemory))
@@ -511,7 +512,7 @@ func TestFaultsHostileSFTP(t *testing.T) {
 			grew, took := measured(func() { _, err = f.update("web", quick()) })
 
 			require.Error(t, err)
-			f.UI.Error(err)
+			term.New(strings.NewReader(""), &buffer{}, f.story).Error(err)
 			assert.Contains(t, []Code{CodeFailed, CodeUnreachable}, codeOf(err), "%v", err)
 			var fail *Failure
 			require.True(t, errors.As(err, &fail))

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dagadbm/vps/mage/internal/faults"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/secrets"
@@ -28,7 +29,7 @@ type hygiene struct {
 
 func newHygiene(t *testing.T) *hygiene {
 	h := &hygiene{rotator: newRotator(t, "web"), stdout: &buffer{}, needles: faults.Needles{}}
-	h.UI = term.New(strings.NewReader(""), h.stdout, h.story)
+	h.log = observe.To(term.New(strings.NewReader(""), h.stdout, h.story).Observer())
 	h.needles.Add("value", "canary-"+rand.Text())
 	h.needles.Add("edited value", "canary-"+rand.Text())
 	h.keysNow("age key")
@@ -82,7 +83,7 @@ func TestFaultsSecretsStaySecret(t *testing.T) {
 	dump := filepath.Join(outside, "engine")
 	c := newCandidate(t, fmt.Sprintf("env >>%s; head -c 4096 >/dev/null; exit 1", dump))
 	stdout := &buffer{}
-	c.UI = term.New(strings.NewReader(""), stdout, c.story)
+	c.log = observe.To(term.New(strings.NewReader(""), stdout, c.story).Observer())
 	c.set("gateway-token", string(h.needles["value"]))
 	ids, err := c.identities(t.Context())
 	require.NoError(t, err)
@@ -154,7 +155,7 @@ func (h *hygiene) everything(t *testing.T, outside string) {
 	h.mustFinish()                                                                                         // the rotation
 	_, err = secrets.Set(t.Context(), h.Dir, h.keys(), "gateway-token", string(h.needles["value"])+"\x00") // refused, and not echoed
 	if err != nil {
-		h.UI.Error(err)
+		term.New(strings.NewReader(""), &buffer{}, h.story).Error(err)
 	}
-	h.UI.Info("%v", h.keys()) // somebody prints them by mistake
+	h.log.Info("%v", h.keys()) // somebody prints them by mistake
 }

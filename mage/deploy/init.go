@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/dagadbm/vps/mage/internal/next"
-	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/dagadbm/vps/nix"
 )
@@ -32,8 +32,8 @@ type InitOptions struct {
 // nix/, and the secrets with their key. What is there stays as it is, except that
 // missing lines are added to go.mod and .gitignore. Calling it again does what
 // was left undone.
-func Init(ctx context.Context, dir string, ui *term.UI, o InitOptions) error {
-	b := &beginning{dir: dir, ui: ui}
+func Init(ctx context.Context, dir string, by Observer, o InitOptions) error {
+	b := &beginning{dir: dir, log: logTo(by)}
 	for _, step := range []func() error{b.module, b.magefile, b.config, b.nix, b.ignore} {
 		if err := step(); err != nil {
 			return &Failure{Code: CodeFailed, Err: err, Now: "nothing that was there has been overwritten",
@@ -53,7 +53,7 @@ func (b *beginning) next() {
 	if filepath.Clean(b.dir) != "." {
 		cd = "cd " + b.dir + " && "
 	}
-	b.ui.Hint("three commands come next:\n" +
+	b.log.Info("three commands come next:\n" +
 		"  " + cd + "go mod tidy           # fetch what the targets need\n" +
 		"  $EDITOR vps.yaml             # name your servers\n" +
 		"  go tool mage check           # is everything in place? what is red says what to do")
@@ -62,7 +62,7 @@ func (b *beginning) next() {
 // beginning is one call of Init.
 type beginning struct {
 	dir string
-	ui  *term.UI
+	log *observe.Log
 }
 
 func (b *beginning) path(name string) string { return filepath.Join(b.dir, filepath.FromSlash(name)) }
@@ -88,8 +88,8 @@ func (b *beginning) create(name, text string) error {
 	return nil
 }
 
-func (b *beginning) made(name string) { b.ui.Info("made  %s", name) }
-func (b *beginning) kept(name string) { b.ui.Info("kept  %s, which is there already", name) }
+func (b *beginning) made(name string) { b.log.Info("made  %s", name) }
+func (b *beginning) kept(name string) { b.log.Info("kept  %s, which is there already", name) }
 
 func (b *beginning) config() error { return b.create("vps.yaml", skeletonConfig) }
 
@@ -122,9 +122,9 @@ func (b *beginning) nix() error {
 func (b *beginning) secrets(ctx context.Context, o InitOptions) error {
 	declared, _, err := DeclaredSecrets(ctx, b.dir)
 	if err != nil {
-		b.ui.Warn("%v", err)
+		b.log.Warn("%v", err)
 	}
-	console := initConsole{b.ui}
+	console := initConsole{b.log}
 	_, err = secrets.Init(ctx, b.dir, secrets.InitOptions{
 		Console: console, Declared: declared, SSHKey: o.SSHKey, Getenv: o.Getenv,
 		Ask: func(ctx context.Context, file string) (string, error) {
@@ -138,16 +138,16 @@ func (b *beginning) secrets(ctx context.Context, o InitOptions) error {
 }
 
 // initConsole lets package secrets talk to the person.
-type initConsole struct{ ui *term.UI }
+type initConsole struct{ log *observe.Log }
 
-func (c initConsole) Interactive() bool              { return c.ui.Interactive() }
-func (c initConsole) Say(format string, args ...any) { c.ui.Info(format, args...) }
+func (c initConsole) Interactive() bool              { return c.log.Interactive() }
+func (c initConsole) Say(format string, args ...any) { c.log.Info(format, args...) }
 
 func (c initConsole) Ask(ctx context.Context, question string) (string, error) {
-	return c.ui.Line(ctx, question)
+	return c.log.Line(ctx, question)
 }
 
 func (c initConsole) AskHidden(ctx context.Context, question string) (string, error) {
-	answer, err := c.ui.Password(ctx, question)
+	answer, err := c.log.Password(ctx, question)
 	return string(answer), err
 }

@@ -121,7 +121,7 @@ func (b *beginning) magefile() error {
 		}
 	}
 	b.kept(b.relative(found[0]))
-	b.ui.Warn("add these two lines to the imports of %s:\n    //mage:import vps\n    _ %q", b.relative(found[0]), ourModule+"/mage")
+	b.log.Warn("add these two lines to the imports of %s:\n    //mage:import vps\n    _ %q", b.relative(found[0]), ourModule+"/mage")
 	return nil
 }
 
@@ -190,6 +190,6 @@ func (b *beginning) add(name string, old []byte, lines string) error {
 	if err := renameio.WriteFile(b.path(name), []byte(text+lines), 0o644, renameio.WithExistingPermissions()); err != nil {
 		return fmt.Errorf("add lines to %q: %w", name, err)
 	}
-	b.ui.Info("added to %s: %s", name, strings.Join(strings.Fields(strings.ReplaceAll(lines, "\n", " ")), " "))
+	b.log.Info("added to %s: %s", name, strings.Join(strings.Fields(strings.ReplaceAll(lines, "\n", " ")), " "))
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 func initAt(t *testing.T, dir string) (string, error) {
 	t.Helper()
 	story := &buffer{}
-	err := Init(t.Context(), dir, term.New(strings.NewReader(""), &buffer{}, story),
+	err := Init(t.Context(), dir, listener{term.New(strings.NewReader(""), &buffer{}, story).Observer()},
 		InitOptions{Getenv: func(string) string { return "" }})
 	return story.String(), err
 }

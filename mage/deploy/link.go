@@ -30,7 +30,7 @@ func (p *Project) connect(ctx context.Context, h config.Host) (*link, error) {
 	var unreachable *remote.UnreachableError
 	if last := p.loadState(h).Port; errors.As(err, &unreachable) && last != 0 && last != h.Port {
 		if again := l.dial(ctx, last); again == nil {
-			p.UI.Warn("%s does not answer on port %d; using port %d, where it answered last", h.Name, h.Port, last)
+			p.log.Warn("%s does not answer on port %d; using port %d, where it answered last", h.Name, h.Port, last)
 			err = nil
 		}
 	}

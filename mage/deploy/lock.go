@@ -87,7 +87,7 @@ func checkOld(old []byte) error {
 
 // newLock lets Nix make the lock in a container.
 func (p *Project) newLock(ctx context.Context, t *tree.Tree, input string) ([]byte, error) {
-	progress := p.UI.Progress("lock")
+	progress := p.log.Progress("lock")
 	defer progress.Close()
 	line := progress.Host("lock")
 	n := p.nix(t, line)

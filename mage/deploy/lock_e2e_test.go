@@ -16,7 +16,7 @@ func (f *fixture) needNix() {
 	if os.Getenv("VPS_E2E") != "1" {
 		f.t.Skip("needs VPS_E2E=1")
 	}
-	f.Config.Install.Image = fresh.NixImage(f.t)
+	f.config.Install.Image = fresh.NixImage(f.t)
 }
 
 // A real Nix locks inputs that lie in the tree itself, so that no network is

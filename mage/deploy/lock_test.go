@@ -22,7 +22,7 @@ func (f *fixture) fakeEngine(script string) (calls func() string) {
 	text := "#!/bin/sh\nprintf '%s\\n' \"$*\" >>\"$0.calls\"\n" +
 		"case $1 in version) echo 28.0.0; exit ;; run) ;; *) exit 0 ;; esac\n" + script + "\n"
 	require.NoError(f.t, program.Write(engine, text))
-	f.Config.Install.Engine = engine
+	f.config.Install.Engine = engine
 	return func() string {
 		data, _ := os.ReadFile(engine + ".calls")
 		return string(data)

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
-	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/internal/tree"
 )
 
@@ -98,7 +98,7 @@ func (p *Project) Status(ctx context.Context, hosts string, parallel int) ([]Hos
 	for i, h := range list {
 		index[h.Name] = i
 	}
-	results := p.fleet(ctx, list, parallel, func(ctx context.Context, h config.Host, line *term.Line) Result {
+	results := p.fleet(ctx, list, parallel, func(ctx context.Context, h config.Host, line *observe.Line) Result {
 		s := p.statusOf(ctx, h, line)
 		statuses[index[h.Name]] = s
 		return Result{Host: h.Name, Result: s.Running(), Err: s.Err}
@@ -106,7 +106,7 @@ func (p *Project) Status(ctx context.Context, hosts string, parallel int) ([]Hos
 	return statuses, summary(results)
 }
 
-func (p *Project) statusOf(ctx context.Context, h config.Host, line *term.Line) (s HostStatus) {
+func (p *Project) statusOf(ctx context.Context, h config.Host, line *observe.Line) (s HostStatus) {
 	s.Host = h.Name
 	line.Phase("connecting")
 	l, err := p.connect(ctx, h)

@@ -2,17 +2,44 @@ package deploy
 
 import (
 	"context"
-	"io"
 
-	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
-// OpenStreams reads the project in dir for targets of your own. What is answered
-// goes to stdout, what happens to stderr, and questions are answered on stdin if
-// both are terminals. A command line passes os.Stdin, os.Stdout and os.Stderr.
-func OpenStreams(dir string, stdin io.Reader, stdout, stderr io.Writer) (*Project, error) {
-	return Open(dir, term.New(stdin, stdout, stderr))
+// Host is a server that the project is deployed to.
+type Host struct {
+	Name    string
+	Address string
+	Port    int // where its sshd listens
+	User    string
+	System  string   // "x86" or "arm"; "" if the server decides
+	Tags    []string // of vps.yaml
+}
+
+// Hosts resolves HOSTS as the targets do: a name of vps.yaml, an alias of
+// ssh_config, an address, @tag, all, or several with commas between them.
+func (p *Project) Hosts(ctx context.Context, hosts string) ([]Host, error) {
+	list, err := p.hosts(ctx, hosts)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Host, len(list))
+	for i, h := range list {
+		all[i] = Host{Name: h.Name, Address: h.Address, Port: h.Port, User: h.User, System: h.System}
+		if entry := p.config.Lookup(h.Name); entry != nil {
+			all[i].Tags = entry.Tags
+		}
+	}
+	return all, nil
+}
+
+// Names are the hosts that vps.yaml lists, in its order.
+func (p *Project) Names() []string {
+	names := make([]string, len(p.config.Hosts))
+	for i, h := range p.config.Hosts {
+		names[i] = h.Name
+	}
+	return names
 }
 
 // Login logs in to a host as the workflows do: the same names, keys and checks of

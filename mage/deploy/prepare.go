@@ -61,7 +61,7 @@ func (p *Project) verifySecrets(ctx context.Context, pre *prepared) error {
 	if pre.report, err = secrets.VerifyBytes(data, ids); err != nil {
 		return err
 	}
-	if p.AllowExample {
+	if p.allowExample {
 		return nil
 	}
 	return secrets.RefuseExample(ids, pre.report)

@@ -10,40 +10,39 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/config"
-	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/secrets"
 )
 
 // Project is what workflows work on: a folder with nix/ and secrets/, and the
-// hosts that it is deployed to. The zero values of the optional fields suit the
-// command line.
+// hosts that it is deployed to.
 type Project struct {
-	Dir      string
-	Config   *config.Config
-	Resolver Resolver
-	Dialer   *remote.Dialer
-	UI       *term.UI
+	Dir    string
+	Dialer *remote.Dialer // how hosts are reached
 
 	// Who and From name the person and the machine, for others to read when a
 	// server is busy.
 	Who, From string
 
-	// AllowExample lets the public example key be deployed: in tests and in the
-	// demo only.
-	AllowExample bool
+	config   *config.Config
+	resolver resolver
+	log      *observe.Log
+	bounds   bounds
 
-	bounds bounds
+	// allowExample lets the public example key be deployed, in tests.
+	allowExample bool
 }
 
-// Resolver turns what a person typed into hosts. [config.Resolver] does.
-type Resolver interface {
+// resolver turns what a person typed into hosts. [config.Resolver] does.
+type resolver interface {
 	Resolve(ctx context.Context, arg string) ([]config.Host, error)
 	ResolveOne(ctx context.Context, arg string) (config.Host, error)
 }
 
-// Open reads the project in dir. Its errors are about vps.yaml.
-func Open(dir string, ui *term.UI) (*Project, error) {
+// Open reads the project in dir, and tells o what its workflows do; nil hears
+// nothing and decides nothing. Its errors are about vps.yaml.
+func Open(dir string, o Observer) (*Project, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, usage(err)
@@ -56,8 +55,8 @@ func Open(dir string, ui *term.UI) (*Project, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	p := &Project{Dir: dir, Config: cfg, Resolver: resolver, UI: ui, Who: "unknown", From: "unknown"}
-	p.Dialer = newDialer(ui)
+	p := &Project{Dir: dir, config: cfg, resolver: resolver, log: logTo(o), Who: "unknown", From: "unknown"}
+	p.Dialer = newDialer(p.log)
 	if u, err := user.Current(); err == nil {
 		p.Who = u.Username
 	}
@@ -69,7 +68,7 @@ func Open(dir string, ui *term.UI) (*Project, error) {
 
 // hosts resolves HOSTS.
 func (p *Project) hosts(ctx context.Context, arg string) ([]config.Host, error) {
-	hosts, err := p.Resolver.Resolve(ctx, arg)
+	hosts, err := p.resolver.Resolve(ctx, arg)
 	if err != nil {
 		return nil, usage(err)
 	}
@@ -78,7 +77,7 @@ func (p *Project) hosts(ctx context.Context, arg string) ([]config.Host, error) 
 
 // host resolves a HOST that must be one.
 func (p *Project) host(ctx context.Context, arg string) (config.Host, error) {
-	h, err := p.Resolver.ResolveOne(ctx, arg)
+	h, err := p.resolver.ResolveOne(ctx, arg)
 	if err != nil {
 		return h, usage(err)
 	}
@@ -88,36 +87,36 @@ func (p *Project) host(ctx context.Context, arg string) (config.Host, error) {
 // identities gives the age identities of this laptop.
 func (p *Project) identities(ctx context.Context) (*secrets.Identities, error) {
 	return secrets.LoadIdentities(ctx, p.Dir, func(ctx context.Context, file string) (string, error) {
-		secret, err := p.UI.Password(ctx, fmt.Sprintf("Passphrase of %s: ", file))
+		secret, err := p.log.Password(ctx, fmt.Sprintf("Passphrase of %s: ", file))
 		return string(secret), err
 	})
 }
 
 // newDialer logs in with the help of whoever is at the terminal.
-func newDialer(ui *term.UI) *remote.Dialer {
-	return &remote.Dialer{Prompter: prompter{ui}, Notice: func(host, text string) { ui.Info("%s: %s", host, text) }}
+func newDialer(log *observe.Log) *remote.Dialer {
+	return &remote.Dialer{Prompter: prompter{log}, Notice: func(host, text string) { log.Info("%s: %s", host, text) }}
 }
 
 // prompter lets SSH ask on the terminal.
-type prompter struct{ ui *term.UI }
+type prompter struct{ log *observe.Log }
 
 func (p prompter) Passphrase(ctx context.Context, what string) ([]byte, error) {
-	secret, err := p.ui.Password(ctx, fmt.Sprintf("Passphrase of %s: ", what))
+	secret, err := p.log.Password(ctx, fmt.Sprintf("Passphrase of %s: ", what))
 	return secret, noTerminal(err)
 }
 
 func (p prompter) TrustHostKey(ctx context.Context, q remote.HostKeyQuestion) (bool, error) {
-	p.ui.Info("%s (%s) shows a host key that is not known here:\n  %s %s", q.Name, q.Address, q.Type, q.Fingerprint)
+	p.log.Info("%s (%s) shows a host key that is not known here:\n  %s %s", q.Name, q.Address, q.Type, q.Fingerprint)
 	for _, other := range q.KnownAs {
-		p.ui.Info("  the same key is known as %s", other)
+		p.log.Info("  the same key is known as %s", other)
 	}
-	ok, err := p.ui.Confirm(ctx, "Is that the fingerprint that the server itself, or your provider, shows?")
+	ok, err := p.log.Confirm(ctx, "Is that the fingerprint that the server itself, or your provider, shows?")
 	return ok, noTerminal(err)
 }
 
 // Answer asks what the server wants to know beside a key.
 func (p prompter) Answer(ctx context.Context, c remote.Challenge) ([]string, error) {
-	p.ui.Info("%s asks, to log in as %s: %s", c.Name, c.User, c.Text)
+	p.log.Info("%s asks, to log in as %s: %s", c.Name, c.User, c.Text)
 	var answers []string
 	for _, q := range c.Questions {
 		answer, err := p.answer(ctx, q)
@@ -132,14 +131,14 @@ func (p prompter) Answer(ctx context.Context, c remote.Challenge) ([]string, err
 func (p prompter) answer(ctx context.Context, q remote.Question) (string, error) {
 	text := strings.TrimRight(q.Text, " ") + " "
 	if q.Echo {
-		return p.ui.Line(ctx, text)
+		return p.log.Line(ctx, text)
 	}
-	secret, err := p.ui.Password(ctx, text)
+	secret, err := p.log.Password(ctx, text)
 	return string(secret), err
 }
 
 func noTerminal(err error) error {
-	if errors.Is(err, term.ErrNoTerminal) {
+	if errors.Is(err, observe.ErrNobody) {
 		return fmt.Errorf("%w: %w", remote.ErrNoTerminal, err)
 	}
 	return err

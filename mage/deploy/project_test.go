@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/remote"
@@ -59,9 +60,9 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{t: t, story: &buffer{}, hosts: map[string]config.Host{}}
 	ui := term.New(strings.NewReader(""), &buffer{}, f.story)
 	f.Project = &Project{
-		Dir: dir, Config: config.Default(), Resolver: f, UI: ui,
+		Dir: dir, config: config.Default(), resolver: f, log: observe.To(ui.Observer()),
 		Dialer: &remote.Dialer{Home: dir, ConnectTimeout: 2 * time.Second, HandshakeTimeout: 5 * time.Second},
-		Who:    "alice", From: "laptop", AllowExample: true,
+		Who:    "alice", From: "laptop", allowExample: true,
 	}
 	return f
 }

@@ -64,7 +64,7 @@ func TestBadInputIsRefusedBeforeAnythingChanges(t *testing.T) {
 				h.Secrets = append(h.Secrets, facts.Secret{Name: "nobody-set-it", Key: "nobody-set-it", File: secretsPath})
 			}))
 		}, code: CodeUsage, says: "nobody-set-it"},
-		{name: "example key", spoil: func(f *fixture, _ *vpstest.Server) { f.AllowExample = false }, code: CodeUsage, says: "example"},
+		{name: "example key", spoil: func(f *fixture, _ *vpstest.Server) { f.allowExample = false }, code: CodeUsage, says: "example"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

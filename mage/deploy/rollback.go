@@ -8,8 +8,8 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/next"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
-	"github.com/dagadbm/vps/mage/internal/term"
 )
 
 // RollbackOptions are the flags of rollback.
@@ -30,7 +30,7 @@ func (p *Project) Rollback(ctx context.Context, host string, o RollbackOptions) 
 	if err != nil {
 		return Result{}, err
 	}
-	results := p.fleet(ctx, []config.Host{h}, 1, func(ctx context.Context, h config.Host, line *term.Line) Result {
+	results := p.fleet(ctx, []config.Host{h}, 1, func(ctx context.Context, h config.Host, line *observe.Line) Result {
 		b := &rollback{p: p, o: o, host: h, line: line}
 		return b.run(ctx)
 	})
@@ -41,7 +41,7 @@ type rollback struct {
 	p    *Project
 	o    RollbackOptions
 	host config.Host
-	line *term.Line
+	line *observe.Line
 }
 
 func (b *rollback) run(ctx context.Context) Result {

@@ -125,7 +125,7 @@ func (r *rotateHosts) OldStillNeeded(ctx context.Context, host string, oldRecipi
 		}
 		old := generationsWithout(uses, oldRecipients, newRecipient)
 		if needed = len(old) > 0; needed {
-			r.p.UI.Info("%s: the old key stays for generation %s", host, strings.Join(old, ", "))
+			r.p.log.Info("%s: the old key stays for generation %s", host, strings.Join(old, ", "))
 		}
 		return nil
 	})

@@ -38,7 +38,7 @@ type rotator struct {
 func newRotator(t *testing.T, hosts ...string) *rotator {
 	t.Helper()
 	r := &rotator{fixture: newFixture(t), servers: map[string]*vpstest.Server{}, said: &buffer{}}
-	r.AllowExample = false
+	r.allowExample = false
 	key := filepath.Join(r.Dir, "login.pub")
 	for i, host := range hosts {
 		r.servers[host] = r.server(host)

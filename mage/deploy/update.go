@@ -8,8 +8,8 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/next"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
-	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/internal/tree"
 )
 
@@ -66,7 +66,7 @@ func (p *Project) Update(ctx context.Context, hosts string, o UpdateOptions) ([]
 		return nil, err
 	}
 	p.warn(pre, o)
-	results := p.fleet(ctx, list, o.Parallel, func(ctx context.Context, h config.Host, line *term.Line) Result {
+	results := p.fleet(ctx, list, o.Parallel, func(ctx context.Context, h config.Host, line *observe.Line) Result {
 		u := &update{p: p, pre: pre, o: o, host: h, line: line}
 		return u.run(ctx)
 	})
@@ -75,14 +75,14 @@ func (p *Project) Update(ctx context.Context, hosts string, o UpdateOptions) ([]
 
 func (p *Project) warn(pre *prepared, o UpdateOptions) {
 	for _, w := range pre.warning {
-		p.UI.Warn("%s", w)
+		p.log.Warn("%s", w)
 	}
 	if o.Confirm == 0 && o.Action.Activates() {
-		p.UI.Warn("-confirm=0: no watchdog. A configuration that shuts you out stays until somebody reaches the console")
+		p.log.Warn("-confirm=0: no watchdog. A configuration that shuts you out stays until somebody reaches the console")
 	}
 	if pre.lock != nil {
 		if pin, ok := pre.lock.Nixpkgs(); ok && time.Since(pin.LastModified) > 30*24*time.Hour {
-			p.UI.Warn("flake.lock pins nixpkgs of %s, over 30 days ago: %s", pin.LastModified.Format("2006-01-02"), next.Target("lock"))
+			p.log.Warn("flake.lock pins nixpkgs of %s, over 30 days ago: %s", pin.LastModified.Format("2006-01-02"), next.Target("lock"))
 		}
 	}
 }
@@ -93,7 +93,7 @@ type update struct {
 	pre  *prepared
 	o    UpdateOptions
 	host config.Host
-	line *term.Line
+	line *observe.Line
 }
 
 func (u *update) run(ctx context.Context) Result {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/internal/tree"
@@ -113,7 +114,7 @@ func TestTerminalThatStandsStillRollsNothingBack(t *testing.T) {
 	f.mustUpdate("web")
 	was := s.BootDefault()
 	terminal := &stopping{at: "switching", goOn: make(chan struct{})}
-	f.UI = term.New(strings.NewReader(""), &buffer{}, terminal)
+	f.log = observe.To(term.New(strings.NewReader(""), &buffer{}, terminal).Observer())
 	f.behave(vpstest.System{Version: "26.05.9"})
 	ended := make(chan error, 1)
 	go func() {

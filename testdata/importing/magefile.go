@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/deploy"
+	"github.com/dagadbm/vps/mage/terminal"
 
 	//mage:import vps
 	_ "github.com/dagadbm/vps/mage"
@@ -24,9 +25,13 @@ func Release(ctx context.Context, host string) error {
 	if err != nil {
 		return err
 	}
-	results, err := project.Update(ctx, host, options(project, host))
+	o, err := options(ctx, project, host)
 	if err != nil {
-		return deploy.Explain(err) // what failed, the state, what to do; with our exit status
+		return terminal.Explain(err)
+	}
+	results, err := project.Update(ctx, host, o)
+	if err != nil {
+		return terminal.Explain(err) // what failed, the state, what to do; with our exit status
 	}
 	for _, r := range results {
 		if err := smoke(ctx, project, r.Host); err != nil {
@@ -39,7 +44,7 @@ func Release(ctx context.Context, host string) error {
 // open sets in Go what vps.yaml has no words for: in a pipeline others shall read
 // who started it, not the name of the machine's user.
 func open() (*deploy.Project, error) {
-	project, err := deploy.OpenStreams(".", os.Stdin, os.Stdout, os.Stderr)
+	project, err := deploy.Open(".", terminal.New(os.Stdin, os.Stdout, os.Stderr))
 	if err == nil && os.Getenv("CI_ACTOR") != "" {
 		project.Who = os.Getenv("CI_ACTOR")
 	}
@@ -47,13 +52,16 @@ func open() (*deploy.Project, error) {
 }
 
 // options watches servers that people depend on for longer.
-func options(project *deploy.Project, host string) deploy.UpdateOptions {
+func options(ctx context.Context, project *deploy.Project, host string) (deploy.UpdateOptions, error) {
 	o := deploy.DefaultUpdate()
 	o.Settle = time.Second
-	if entry := project.Config.Lookup(host); entry != nil && slices.Contains(entry.Tags, "prod") {
-		o.Settle = 30 * time.Second
+	hosts, err := project.Hosts(ctx, host)
+	for _, h := range hosts {
+		if slices.Contains(h.Tags, "prod") {
+			o.Settle = 30 * time.Second
+		}
 	}
-	return o
+	return o, err
 }
 
 // smoke asks the server for its name over SSH. Yours may fetch a page.

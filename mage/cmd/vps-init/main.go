@@ -17,6 +17,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/deploy"
 	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/terminal"
 )
 
 func main() { os.Exit(run()) }
@@ -32,7 +33,7 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	err := deploy.Init(ctx, *dir, ui, deploy.InitOptions{SSHKey: *key})
+	err := deploy.Init(ctx, *dir, terminal.On(ui), deploy.InitOptions{SSHKey: *key})
 	ui.Error(err)
 	return deploy.ExitStatus(err)
 }

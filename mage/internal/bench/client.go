@@ -17,6 +17,7 @@ import (
 	"github.com/dagadbm/vps/mage/deploy"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/terminal"
 )
 
 // order is what a client process is told to do, in its environment: one update,
@@ -102,11 +103,10 @@ func beClient(text string) error {
 	story := &story{only: o.Heap}
 	ui := term.New(strings.NewReader(""), story, story)
 	r.Began = time.Now()
-	p, err := deploy.Open(".", ui)
+	p, err := deploy.Open(".", terminal.On(ui))
 	if err != nil {
 		return err
 	}
-	p.AllowExample = true
 	options := deploy.DefaultUpdate()
 	options.Action, options.Parallel, options.Settle = o.Action, o.Parallel, 0
 	stop := func() []heapSample { return nil }

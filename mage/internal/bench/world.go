@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/dagadbm/vps/mage/deploy"
 )
 
 // world is a project and its servers, in a folder of their own.
@@ -49,23 +52,14 @@ func (w *world) identity() string     { return filepath.Join(w.dir, "id_ed25519"
 func (w *world) knownHosts() string   { return filepath.Join(w.dir, "known_hosts") }
 func (w *world) file(p string) string { return filepath.Join(w.project(), p) }
 
-// makeProject is a checkout as its user has it, with the public example key.
+// makeProject is a project as init makes one, with an age key of its own.
 func (w *world) makeProject() error {
-	for _, name := range []string{"nix", "secrets"} {
-		if err := os.CopyFS(w.file(name), os.DirFS(name)); err != nil {
-			return err
-		}
+	public := filepath.Join(w.dir, "login.pub")
+	if err := os.WriteFile(public, []byte(w.keys.userPublic+"\n"), 0o644); err != nil {
+		return err
 	}
-	for _, name := range []string{".sops.yaml", ".gitignore", "testdata/age-key.txt"} {
-		text, err := os.ReadFile(name)
-		if err == nil {
-			err = w.write(name, string(text))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := os.Chmod(w.file("testdata/age-key.txt"), 0o600); err != nil {
+	options := deploy.InitOptions{SSHKey: public, Getenv: func(string) string { return "" }}
+	if err := deploy.Init(context.Background(), w.project(), nil, options); err != nil {
 		return err
 	}
 	if err := os.WriteFile(w.identity(), []byte(w.keys.userPrivate), 0o600); err != nil {
@@ -101,7 +95,7 @@ func (w *world) git(args ...string) error {
 
 // startHosts starts servers a few at a time.
 func (w *world) startHosts(servers int, start starter) error {
-	ageKey, err := os.ReadFile(w.file("testdata/age-key.txt"))
+	ageKey, err := os.ReadFile(w.file("secrets/age-key.txt"))
 	if err != nil {
 		return err
 	}

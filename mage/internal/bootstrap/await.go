@@ -11,7 +11,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/next"
-	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -130,7 +130,7 @@ func (b *installation) awaitInstalled(ctx context.Context) error {
 	b.link.close()
 	b.record.Phase = installedPhase
 	if err := b.save(); err != nil {
-		b.p.UI.Warn("%v", err)
+		b.p.Log.Warn("%v", err)
 	}
 	l, err := b.waiting(ctx, "waiting for the new system")
 	if err != nil {
@@ -141,7 +141,7 @@ func (b *installation) awaitInstalled(ctx context.Context) error {
 }
 
 func (b *installation) waiting(ctx context.Context, what string) (*login, error) {
-	progress := b.p.UI.Progress(b.host.Name)
+	progress := b.p.Log.Progress(b.host.Name)
 	defer progress.Close()
 	line := progress.Host(b.host.Name)
 	line.Phase(fmt.Sprintf("%s on port %d", what, b.host.Port))
@@ -150,7 +150,7 @@ func (b *installation) waiting(ctx context.Context, what string) (*login, error)
 	return l, err
 }
 
-func (b *installation) told(line *term.Line, err error) {
+func (b *installation) told(line *observe.Line, err error) {
 	if err == nil {
 		line.Done("answers with the host key made for it", nil)
 		return

@@ -107,7 +107,7 @@ func (p *Project) newBootstrap(ctx context.Context, arg string, o Options) (*ins
 	if err := o.check(); err != nil {
 		return nil, usage(err)
 	}
-	if !o.Yes && !p.UI.Interactive() {
+	if !o.Yes && !p.Log.Interactive() {
 		return nil, &Failure{Kind: Usage, Now: "nothing was changed", Next: next.Words("give -yes if the server's disk may be erased"),
 			Err: fmt.Errorf("bootstrap of %q wipes a disk, and there is no terminal to ask on", arg)}
 	}
@@ -121,7 +121,7 @@ func (p *Project) newBootstrap(ctx context.Context, arg string, o Options) (*ins
 	}
 	b := &installation{p: p, o: o, host: h, limits: limits, engine: container.Engine{Program: p.Config.Install.Engine}}
 	if b.record, err = readInstall(RecordPath(p.Dir, h)); err != nil {
-		p.UI.Warn("%v; it is ignored", err)
+		p.Log.Warn("%v; it is ignored", err)
 	}
 	b.connectOnTrial()
 	return b, nil
@@ -133,7 +133,7 @@ func (p *Project) bootstrapHost(ctx context.Context, arg string, o Options) (con
 	h, err := p.Host(ctx, arg)
 	var unknown *config.UnknownHostError
 	if errors.As(err, &unknown) && o.Address != "" {
-		p.UI.Info("%s is known nowhere; it is called %s from here on, until it has a name in vps.yaml", arg, o.Address)
+		p.Log.Info("%s is known nowhere; it is called %s from here on, until it has a name in vps.yaml", arg, o.Address)
 		h, err = p.Host(ctx, o.Address)
 	}
 	if err != nil {
@@ -154,7 +154,7 @@ func (p *Project) bootstrapHost(ctx context.Context, arg string, o Options) (con
 // system that shows them is about to be replaced.
 func (b *installation) connectOnTrial() {
 	d := b.p.Dialer
-	b.trial = &trial{Prompter: b.p.Prompter, host: b.host.Name, later: !b.o.Yes && b.p.UI.Interactive()}
+	b.trial = &trial{Prompter: b.p.Prompter, host: b.host.Name, later: !b.o.Yes && b.p.Log.Interactive()}
 	b.dialer = &remote.Dialer{
 		Prompter: b.trial, ForgetHostKeys: true, AcceptHostKeys: b.acceptable(),
 		ConnectTimeout: d.ConnectTimeout, HandshakeTimeout: d.HandshakeTimeout, KeepAlive: d.KeepAlive,

@@ -11,9 +11,9 @@ import (
 
 // consent shows what will be wiped and asks for the host's name.
 func (b *installation) consent(ctx context.Context) error {
-	b.p.UI.Warn("%s is going to be wiped", b.host.Name)
+	b.p.Log.Warn("%s is going to be wiped", b.host.Name)
 	for _, row := range b.doomed() {
-		b.p.UI.Info("  %-10s %s", row[0], term.Clean(row[1]))
+		b.p.Log.Info("  %-10s %s", row[0], term.Clean(row[1]))
 	}
 	if b.o.Yes {
 		return nil
@@ -22,7 +22,7 @@ func (b *installation) consent(ctx context.Context) error {
 	if b.trial.question != nil {
 		question += " The name also says that the host key is the one that the server's console shows."
 	}
-	ok, err := b.p.UI.AskTyped(ctx, question, b.host.Name)
+	ok, err := b.p.Log.AskTyped(ctx, question, b.host.Name)
 	if err == nil && !ok {
 		err = errors.New("its name was not typed")
 	}

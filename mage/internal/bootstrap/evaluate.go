@@ -12,7 +12,7 @@ import (
 // evaluate asks Nix what would be installed: once, about every output that may be
 // this host's, before the server is asked or touched.
 func (b *installation) evaluate(ctx context.Context) error {
-	progress := b.p.UI.Progress(b.host.Name)
+	progress := b.p.Log.Progress(b.host.Name)
 	defer progress.Close()
 	line := progress.Host(b.host.Name)
 	line.Phase("evaluating the configuration")
@@ -61,7 +61,7 @@ func (b *installation) checkAgeKey() error {
 	var err error
 	switch {
 	case age == nil:
-		b.p.UI.Warn("%s: where output %q looks for its age key is unknown", b.host.Name, b.output)
+		b.p.Log.Warn("%s: where output %q looks for its age key is unknown", b.host.Name, b.output)
 	case age.None() && len(b.config.Secrets) > 0:
 		err = fmt.Errorf("output %q sets neither sops.age.keyFile nor sops.age.sshKeyPaths: the new system could not decrypt its secrets", b.output)
 	case age.KeyFile != "" && age.KeyFile != defaultAgeKey:

@@ -16,7 +16,7 @@ func (b *installation) finish(ctx context.Context) (*Installed, error) {
 	defer b.installed.close()
 	h := b.installed.host
 	if h.User != b.host.User {
-		b.p.UI.Warn("%s: the new system lets %s in, not %s; write user: %s in vps.yaml", h.Name, h.User, b.host.User, h.User)
+		b.p.Log.Warn("%s: the new system lets %s in, not %s; write user: %s in vps.yaml", h.Name, h.User, b.host.User, h.User)
 	}
 	pinned, pinErr := b.pin(h)
 	generation, err := b.update(ctx, h)
@@ -58,14 +58,14 @@ func (b *installation) update(ctx context.Context, h config.Host) (int, error) {
 func (b *installation) optimise(ctx context.Context) {
 	ctx, cancel := b.limits.within(ctx, limitOptimise)
 	defer cancel()
-	progress := b.p.UI.Progress(b.host.Name)
+	progress := b.p.Log.Progress(b.host.Name)
 	defer progress.Close()
 	line := progress.Host(b.host.Name)
 	line.Phase("optimising the store")
 	_, err := b.installed.askLong(ctx, b.installed.shell().Optimise())
 	line.Done("store optimised", err)
 	if err != nil {
-		b.p.UI.Warn("%s: the store was not optimised, which only costs space: %v", b.host.Name, err)
+		b.p.Log.Warn("%s: the store was not optimised, which only costs space: %v", b.host.Name, err)
 	}
 }
 

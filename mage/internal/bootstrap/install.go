@@ -12,7 +12,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/next"
-	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/internal/observe"
 )
 
 // install wipes the server and puts the new system on it.
@@ -109,7 +109,7 @@ func (b *installation) run(ctx context.Context, spec container.RunSpec, payload 
 		return &Failure{Host: b.host.Name, Kind: Failed, Err: fmt.Errorf("open the log: %w", err), Now: asItWas, Next: next.Words("make .vps/ writable")}
 	}
 	defer func() { _ = log.Close() }()
-	progress := b.p.UI.Progress(b.host.Name)
+	progress := b.p.Log.Progress(b.host.Name)
 	defer progress.Close()
 	line := progress.Host(b.host.Name)
 	line.Phase(InstallerPreparing.String())
@@ -123,20 +123,20 @@ func (b *installation) run(ctx context.Context, spec container.RunSpec, payload 
 	err = watcher.Finish(watched, err)
 	line.Done("installed", err)
 	if lost := watcher.LogError(); lost != nil {
-		b.p.UI.Warn("the log %s is not complete: %v", b.log, lost)
+		b.p.Log.Warn("the log %s is not complete: %v", b.log, lost)
 	}
 	return err
 }
 
 // progress shows phases and output, and records each phase as it begins.
-func (b *installation) progress(line *term.Line) func(InstallerProgress) {
+func (b *installation) progress(line *observe.Line) func(InstallerProgress) {
 	now := InstallerPreparing
 	return func(p InstallerProgress) {
 		if p.Phase != now {
 			now = p.Phase
 			b.record.Phase = now.String()
 			if err := b.save(); err != nil {
-				b.p.UI.Warn("%v", err)
+				b.p.Log.Warn("%v", err)
 			}
 			line.Phase(now.String())
 		}
@@ -161,7 +161,7 @@ func (b *installation) ended(ctx context.Context, err error) error {
 	phase := b.record.phase()
 	if !phase.Wiped() {
 		if gone := b.unauthorise(ctx); gone != nil {
-			b.p.UI.Warn("%s: the throw-away install key could not be removed (%v); the next bootstrap does it, or delete the line with vps-install-%s from authorized_keys there",
+			b.p.Log.Warn("%s: the throw-away install key could not be removed (%v); the next bootstrap does it, or delete the line with vps-install-%s from authorized_keys there",
 				b.host.Name, gone, b.record.Run)
 		}
 	}
@@ -175,7 +175,7 @@ func (b *installation) ended(ctx context.Context, err error) error {
 	}
 	var failed *InstallerError
 	if errors.As(err, &failed) && len(failed.Tail) > 0 {
-		b.p.UI.Info("the installer's last lines, all of them are in %s:\n  %s", b.log, strings.Join(failed.Tail, "\n  "))
+		b.p.Log.Info("the installer's last lines, all of them are in %s:\n  %s", b.log, strings.Join(failed.Tail, "\n  "))
 	}
 	if ctx.Err() != nil {
 		f.Err, f.Next = fmt.Errorf("interrupted while %s: %w", phase, context.Cause(ctx)), next.Say("%s goes on from there", b.command())

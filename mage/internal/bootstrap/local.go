@@ -22,7 +22,7 @@ func (b *installation) checkProject(ctx context.Context) (err error) {
 		return err
 	}
 	for _, w := range b.pre.Warnings {
-		b.p.UI.Warn("%s", w)
+		b.p.Log.Warn("%s", w)
 	}
 	for _, check := range []func(context.Context) error{b.checkLock, b.checkKey, b.checkLogin} {
 		if err := check(ctx); err != nil {
@@ -60,7 +60,7 @@ const loginSecret = "ssh-public-key"
 // ssh-public-key. If that is nobody here, the server would be out of reach.
 func (b *installation) checkLogin(ctx context.Context) error {
 	if !slices.Contains(b.pre.Report.Names, loginSecret) {
-		b.p.UI.Warn("%s has no %s: whether you can log in to the new system is up to nix/", secretsPath, loginSecret)
+		b.p.Log.Warn("%s has no %s: whether you can log in to the new system is up to nix/", secretsPath, loginSecret)
 		return nil
 	}
 	text, err := secrets.Get(b.p.Dir, b.pre.Identities, loginSecret)
@@ -109,7 +109,7 @@ func (b *installation) stopLeftovers(ctx context.Context) error {
 		return &Failure{Host: b.host.Name, Kind: Failed, Err: err, Now: asItWas}
 	}
 	for _, c := range left {
-		b.p.UI.Info("stopping %s, which an earlier bootstrap left running", c.Name)
+		b.p.Log.Info("stopping %s, which an earlier bootstrap left running", c.Name)
 		if err := b.engine.Stop(ctx, c.ID, 10*time.Second); err != nil {
 			return &Failure{Host: b.host.Name, Kind: Failed, Err: err,
 				Now: "an installer may still be at work on the server", Next: next.Say("stop the container, then run: %s", b.command())}
@@ -126,7 +126,7 @@ func (b *installation) getImage(ctx context.Context) error {
 		return nil
 	}
 	if err == nil {
-		progress := b.p.UI.Progress(b.host.Name)
+		progress := b.p.Log.Progress(b.host.Name)
 		defer progress.Close()
 		line := progress.Host(b.host.Name)
 		line.Phase("downloading " + image)

@@ -56,7 +56,7 @@ func (b *installation) doors() []config.Host {
 
 // look logs in to the system that is there now and asks it for its facts.
 func (b *installation) look(ctx context.Context) error {
-	b.p.UI.Info("%s: looking at the server", b.host.Name)
+	b.p.Log.Info("%s: looking at the server", b.host.Name)
 	var first error
 	for _, h := range b.doors() {
 		l := &login{dialer: b.dialer, host: h}
@@ -106,7 +106,7 @@ func (b *installation) forgetOldKey(ctx context.Context) error {
 		user = "root"
 	}
 	if _, err := b.link.ask(ctx, b.link.shell().Unauthorize(user, b.record.InstallKey)); err != nil {
-		b.p.UI.Warn("%s: the install key of an earlier run could not be removed: %v", b.host.Name, err)
+		b.p.Log.Warn("%s: the install key of an earlier run could not be removed: %v", b.host.Name, err)
 	}
 	return nil
 }
@@ -129,7 +129,7 @@ func (b *installation) choose(ctx context.Context) error {
 		}
 	}
 	if ports := b.config.SSHPorts; len(ports) > 0 && !slices.Contains(ports, b.host.Port) {
-		b.p.UI.Warn("%s: the new system's sshd listens on port %d, and bootstrap waits for it on port %d", name, ports[0], b.host.Port)
+		b.p.Log.Warn("%s: the new system's sshd listens on port %d, and bootstrap waits for it on port %d", name, ports[0], b.host.Port)
 	}
 	return b.chooseBuilder(ctx)
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/facts"
-	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/secrets"
 )
@@ -19,7 +19,7 @@ type Project struct {
 	Config   *config.Config
 	Dialer   *remote.Dialer // for its timeouts; an install has one of its own
 	Prompter remote.Prompter
-	UI       *term.UI
+	Log      *observe.Log
 
 	// Host resolves what was typed.
 	Host func(ctx context.Context, arg string) (config.Host, error)

@@ -14,7 +14,7 @@ func (b *installation) resume(ctx context.Context) error {
 	if b.record == nil {
 		return nil
 	}
-	b.p.UI.Info("%s: an install of %s got as far as: %s", b.host.Name, b.record.Since.Local().Format("2006-01-02 15:04"), b.record.Phase)
+	b.p.Log.Info("%s: an install of %s got as far as: %s", b.host.Name, b.record.Since.Local().Format("2006-01-02 15:04"), b.record.Phase)
 	if !b.record.phase().Installed() {
 		// It may have got further than it could say.
 		if l, err := b.arrival().once(ctx); err == nil {
@@ -28,7 +28,7 @@ func (b *installation) resume(ctx context.Context) error {
 		b.installed = l
 		return nil
 	case errors.Is(err, errStays):
-		b.p.UI.Warn("%s: %v", b.host.Name, err)
+		b.p.Log.Warn("%s: %v", b.host.Name, err)
 		return b.restart(ctx)
 	}
 	return b.arrivalFailure(err)
@@ -45,7 +45,7 @@ func (b *installation) restart(ctx context.Context) error {
 	if !b.facts.Installer {
 		return nil
 	}
-	b.p.UI.Info("%s: the new system is installed, and the installer still runs: restarting the server", b.host.Name)
+	b.p.Log.Info("%s: the new system is installed, and the installer still runs: restarting the server", b.host.Name)
 	if _, err := b.link.ask(ctx, b.link.shell().Reboot()); err != nil {
 		return b.link.askFailure("restart the server", err)
 	}

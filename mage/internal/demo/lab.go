@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/dagadbm/vps/mage/deploy"
-	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"golang.org/x/crypto/ssh"
@@ -35,18 +34,24 @@ func New() (*Lab, error) {
 	return &Lab{Dir: filepath.Join(base, "servers"), base: base}, nil
 }
 
+// loginKey makes the public key that may log in, and gives its file.
+func (l *Lab) loginKey() (string, error) {
+	key, err := vpstest.NewKey()
+	if err != nil {
+		return "", err
+	}
+	public := filepath.Join(l.base, "id_ed25519.pub")
+	return public, os.WriteFile(public, ssh.MarshalAuthorizedKey(key.PublicKey()), 0o644)
+}
+
 // Init makes the project with an age key of its own and an SSH key that may log
 // in. Nothing of the person's own is read: no keys, no environment.
-func (l *Lab) Init(ctx context.Context, ui *term.UI) error {
-	key, err := vpstest.NewKey()
+func (l *Lab) Init(ctx context.Context) error {
+	public, err := l.loginKey()
 	if err != nil {
 		return err
 	}
-	public := filepath.Join(l.base, "id_ed25519.pub")
-	if err := os.WriteFile(public, ssh.MarshalAuthorizedKey(key.PublicKey()), 0o644); err != nil {
-		return err
-	}
-	return deploy.Init(ctx, l.Dir, ui, deploy.InitOptions{SSHKey: public, Getenv: func(string) string { return "" }})
+	return deploy.Init(ctx, l.Dir, nil, deploy.InitOptions{SSHKey: public, Getenv: func(string) string { return "" }})
 }
 
 // StartServer starts the played server with the project's age key, as bootstrap

@@ -3,12 +3,10 @@ package demo
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/picture"
-	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/vpstest"
 )
 
@@ -22,7 +20,7 @@ func Picture(ctx context.Context, mage ...string) (svg string, err error) {
 		return "", err
 	}
 	defer lab.Close()
-	if err := lab.Init(ctx, term.New(strings.NewReader(""), io.Discard, io.Discard)); err != nil {
+	if err := lab.Init(ctx); err != nil {
 		return "", err
 	}
 	if err := lab.StartServer(); err != nil {

@@ -36,6 +36,7 @@ var clones struct {
 }
 
 func TestMain(m *testing.M) {
+	_ = os.Setenv("VPS_SSH_CONFIG", "none") // nobody's ssh_config
 	code := m.Run()
 	if clones.parent != "" {
 		_ = os.RemoveAll(clones.parent)

@@ -11,7 +11,6 @@ import (
 	"github.com/dagadbm/vps/mage/deploy"
 	"github.com/dagadbm/vps/mage/internal/e2e"
 	"github.com/dagadbm/vps/mage/internal/faults"
-	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -173,7 +172,9 @@ type told struct {
 // listen begins to follow what the person is told.
 func (v *victim) listen(m moment) {
 	v.told = &told{want: m, reached: make(chan struct{}), length: map[string]time.Duration{}}
-	v.UI = term.New(strings.NewReader(""), &story{}, v.told)
+	p := openProject(v.t, v.files, v.told)
+	p.Dialer, p.Who, p.From = v.Dialer, v.Who, v.From
+	v.Project = p
 }
 
 var phaseLine = regexp.MustCompile(`(?m)^web: ([a-z]+)`)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,9 +17,8 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/deploy"
-	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/e2e"
-	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/terminal"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -59,16 +59,20 @@ func newLaptop(t *testing.T, s *e2e.Server) *laptop {
 func openLaptop(t *testing.T, files *e2e.Project) *laptop {
 	t.Helper()
 	l := &laptop{files: files, t: t, story: &story{}}
-	p, err := deploy.Open(files.Dir, term.New(strings.NewReader(""), &story{}, l.story))
-	require.NoError(t, err)
-	resolver, ok := p.Resolver.(*config.Resolver)
-	require.True(t, ok)
-	resolver.SSHConfig = "none"
+	p := openProject(t, files, l.story)
 	p.Dialer.Home = t.TempDir()
 	p.Dialer.ConnectTimeout = 2 * time.Second
 	p.Who, p.From = "alice", "laptop"
 	l.Project = p
 	return l
+}
+
+// openProject tells what it does to a writer.
+func openProject(t *testing.T, files *e2e.Project, story io.Writer) *deploy.Project {
+	t.Helper()
+	p, err := deploy.Open(files.Dir, terminal.New(strings.NewReader(""), io.Discard, story))
+	require.NoError(t, err)
+	return p
 }
 
 // brisk are the options of an update that nothing needs to be waited for, with
