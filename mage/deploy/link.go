@@ -60,7 +60,7 @@ func (l *link) login(ctx context.Context, port int) (*remote.Client, error) {
 		t := l.host.Target
 		t.Port = port
 		if err := l.p.Dialer.RecordHostKeys(t, l.key); err != nil {
-			l.p.UI.Warn("%s: the host key could not be recorded for port %d: %v", l.host.Name, port, err)
+			l.p.log.Warn("%s: the host key could not be recorded for port %d: %v", l.host.Name, port, err)
 		}
 	}
 	return client, err
