@@ -65,6 +65,9 @@ func (s *Server) writeSystem(name string, system System, tree string) (string, e
 			files["etc/systemd/user/"+u.Name] = "[Service]\n"
 		}
 	}
+	if system.Port != 0 {
+		files["etc/ssh/sshd_config"] = fmt.Sprintf("Port %d\n", system.Port)
+	}
 	if system.Facts != "" {
 		files["etc/vps/facts.json"] = system.Facts
 	}

@@ -48,7 +48,7 @@ type System struct {
 	// Once it runs.
 
 	SSH      string   // one of the SSH constants; empty means that it works
-	Port     int      // SSH port; 0 means the server's own
+	Port     int      // SSH port, also in its sshd_config; 0 means the server's own
 	Missing  []string // paths of secrets that are not there
 	Units    []Unit   // units in trouble
 	FillDisk bool     // everything that is free is used up (needs WithDiskSize)

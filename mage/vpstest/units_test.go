@@ -3,6 +3,7 @@ package vpstest_test
 import (
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,4 +140,21 @@ func TestNoDeadlineOutlivesItsRun(t *testing.T) {
 			assert.Equal(t, "inactive", s.Unit("", "vps-"+which+"-run-1.timer"), "%s after %s", which, verdict)
 		}
 	}
+}
+
+// What was in trouble before the switch is no reason to undo it.
+func TestTroubleOfBeforeIsNotJudged(t *testing.T) {
+	t.Parallel()
+	var switched atomic.Bool
+	s := vpstest.Start(t, vpstest.WithTree(old()), vpstest.WithHook(func(s *vpstest.Server, call vpstest.Call) {
+		// The real switch forgets failures, and starts the units again: they fail again.
+		if call.Program == "switch-to-configuration" && call.Args[0] == "end" && !switched.Swap(true) {
+			s.SetUnit("", "sick.service", "failed")
+			s.SetUnit("", "sicker.service", "failed")
+		}
+	}))
+	s.SetUnit("", "sick.service", "failed")
+	e := judged(t, s, vpstest.System{Units: []vpstest.Unit{
+		{Name: "sick.service", After: vpstest.Forever}, {Name: "sicker.service", After: vpstest.Forever}}}, 0)
+	assert.Equal(t, []string{"sicker.service (failed)"}, names(e.Units))
 }

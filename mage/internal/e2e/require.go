@@ -35,10 +35,15 @@ func Recipe(elem ...string) string {
 	return filepath.Join(append([]string{root, "testdata", "e2e"}, elem...)...)
 }
 
-// image returns the tag of the server image, built now if it must be.
-func image(t testing.TB) string {
+// image returns the tag of the server image of a Debian suite, built now if it must
+// be; "" is the usual suite.
+func image(t testing.TB, suite string) string {
 	t.Helper()
-	return run(t, 10*time.Minute, Recipe("image", "build"))
+	argv := []string{Recipe("image", "build")}
+	if suite != "" {
+		argv = append(argv, suite)
+	}
+	return run(t, 10*time.Minute, argv...)
 }
 
 // run runs a program on this machine, fails the test if it fails, and returns

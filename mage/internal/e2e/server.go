@@ -28,6 +28,7 @@ type Server struct {
 
 type options struct {
 	onDisk bool
+	suite  string
 	files  map[string]string
 }
 
@@ -37,6 +38,10 @@ type Option func(*options)
 // OnDisk gives the server an ext4 disk of its own as its root, so that its power
 // can be cut. Without it the root is a container's, which needs no loop device.
 func OnDisk() Option { return func(o *options) { o.onDisk = true } }
+
+// Newest makes the server of a Debian with systemd 262 or later, which stops none of
+// several units if one of them is absent.
+func Newest() Option { return func(o *options) { o.suite = "forky" } }
 
 // WithFile puts a file on the server before it starts for the first time, owned
 // by root, mode 0600.
@@ -63,7 +68,7 @@ func Start(t testing.TB, opts ...Option) *Server {
 	for path, content := range s.secretFiles() {
 		o.files[path] = content
 	}
-	s.create(image(t))
+	s.create(image(t, o.suite))
 	s.Boot()
 	return s
 }

@@ -272,12 +272,13 @@ apart() { "$@" 7>&- 8>&- 9>&-; }
 
 # troubled lists the units that are failed or restarting, as SCOPE UNIT STATE: of the
 # system, and of every user whose services run without a login. Where a user's
-# manager does not answer, its own unit is there, as "unanswered".
+# manager does not answer, its own unit is there, as "unanswered". It fails if not all
+# of it could be written.
 troubled() {
     systemd || return 0
-    scope=system
+    scope=system unwritten=0
     # shellcheck disable=SC2086 # words
-    each_line in_trouble '' "$(apart systemctl list-units $listing 2>/dev/null)"
+    each_line in_trouble '' "$(apart systemctl list-units $in_trouble 2>/dev/null)" || unwritten=1
     for linger in "$ROOT"/var/lib/systemd/linger/*; do
         [ -e "$linger" ] || continue
         account "${linger##*/}" || continue
@@ -288,11 +289,12 @@ troubled() {
         *) ! users_units || continue ;;
         esac
         silent="${silent-} $uid"
-        echo "$scope user@$uid.service unanswered"
+        echo "$scope user@$uid.service unanswered" || unwritten=1
     done
+    return "$unwritten"
 }
 
-listing='--all --plain --no-legend --no-pager --state=failed,auto-restart,auto-restart-queued'
+in_trouble='--all --plain --no-legend --no-pager --state=failed,auto-restart,auto-restart-queued'
 
 # users_units lists those of the user $uid. That user may trace what runs as him:
 # take over its descriptors, stop it, and let it say anything. So it gets none of
@@ -304,10 +306,10 @@ users_units() {
     units=$({
         apart timeout -k 1 "$limit" setpriv --reuid="$uid" --regid="$gid" --init-groups \
             env -i PATH="$PATH" XDG_RUNTIME_DIR="$ROOT/run/user/$uid" ${ROOT:+VPS_ROOT="$ROOT"} \
-            systemctl --user list-units $listing && echo answered
+            systemctl --user list-units $in_trouble && echo answered
     } </dev/null 2>/dev/null | apart timeout "$((limit + 2))" head -c 65536)
     case $newline$units in
-    *"${newline}answered") each_line in_trouble '' "${units%answered}" ;;
+    *"${newline}answered") each_line in_trouble '' "${units%answered}" || unwritten=1 ;;
     *) return 1 ;;
     esac
 }

@@ -98,9 +98,9 @@ restarting() {
 
 # told_unit SCOPE UNIT STATE
 told_unit() {
-    kind=other
-    ! declared "$1" "$2" || [ "$3" = unanswered ] || unanswered_before "$1" || kind=unit
-    printf '%s=%s %s %s\n' "$kind" "$1" "$2" "$3"
+    judged=other
+    ! declared "$1" "$2" || [ "$3" = unanswered ] || unanswered_before "$1" || judged=unit
+    printf '%s=%s %s %s\n' "$judged" "$1" "$2" "$3"
 }
 
 # unanswered_before SCOPE: it is not known how that user's units were before.

@@ -28,13 +28,15 @@ restore() {
         if running "$old"; then
             case $code in
             0) finish rolledback "$@" ;;
+            # Cut off by its time limit. Once more would be as long.
+            124 | 137) finish rolledback degraded=1 "$@" ;;
             # It has switched to the end; what fails in it is known from now on.
             2 | 4)
                 failing=$(snippets)
                 field "$STATE/snippets" system
                 [ "$field" = "$old" ] && ! worse_than_before || degraded=${failing:+degraded=1}
                 keep_snippets "$old" "$failing"
-                finish rolledback ${degraded-} "$@"
+                finish rolledback "${degraded-}" "$@"
                 ;;
             esac
         fi
