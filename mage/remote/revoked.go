@@ -120,16 +120,20 @@ func (r *revocation) parseKRL(data []byte) error {
 	if version := rest.uint32(); version != 1 {
 		return fmt.Errorf("%w: format version %d", errKRL, version)
 	}
-	rest.take(8 + 8 + 8) // its number, date and flags
-	rest.text()          // reserved
-	rest.text()          // comment
+	rest.take(8 + 8 + 8)    // its number, date and flags
+	rest.text()             // reserved
+	if rest.text() == nil { // comment
+		return errKRL
+	}
 	for len(rest) > 0 {
 		kind, section := rest.byte(), rest.text()
 		if section == nil {
 			return errKRL
 		}
 		if kind == krlSignature { // the key that signed; the signature has no section
-			rest.text()
+			if rest.text() == nil {
+				return errKRL
+			}
 			continue
 		}
 		if err := r.section(kind, section); err != nil {
@@ -153,7 +157,9 @@ func (r *revocation) section(kind byte, section krlReader) error {
 		return nil
 	case kind == krlCertificates:
 		c := revokedCerts{authority: section.text()}
-		section.text() // reserved
+		if c.authority == nil || section.text() == nil { // reserved
+			return errKRL
+		}
 		for len(section) > 0 {
 			kind, part := section.byte(), section.text()
 			if err := c.section(kind, part); err != nil {
