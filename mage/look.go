@@ -5,9 +5,10 @@ import "context"
 // Diff shows what an update would change in HOST's /etc/nixos.
 func Diff(ctx context.Context, host string) error {
 	return with(ctx, func(ctx context.Context, s *session) error {
-		d, err := s.Diff(ctx, host)
+		d, changes, err := s.diff(ctx, host)
 		if err == nil {
 			s.showDiff(d)
+			s.showSecretChanges(changes)
 		}
 		return err
 	})

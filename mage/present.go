@@ -9,6 +9,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/internal/tree"
+	"github.com/dagadbm/vps/mage/secrets"
 )
 
 func (s *session) showResult(r deploy.Result) {
@@ -45,6 +46,15 @@ func (s *session) showDiff(d tree.Difference) {
 		rows = append(rows, []string{row[0], term.Clean(row[1]), row[2]})
 	}
 	s.table(nil, rows)
+}
+
+// showSecretChanges names the secrets that differ, beside the files that do.
+func (s *session) showSecretChanges(changes []secrets.Change) {
+	for _, c := range changes {
+		for _, line := range deploy.ChangeLines(c) {
+			s.UI.Answer("%s", line)
+		}
+	}
 }
 
 type generationView struct {

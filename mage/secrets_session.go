@@ -11,6 +11,7 @@ import (
 	"github.com/dagadbm/vps/mage/deploy"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/internal/trust"
 	"github.com/dagadbm/vps/mage/secrets"
 	xterm "golang.org/x/term"
@@ -134,6 +135,16 @@ func clipboard(value string) (string, error) {
 		return "", fmt.Errorf("%d bytes do not fit into a terminal's clipboard; %d do", len(value), maxClipboard)
 	}
 	return "\x1b]52;c;" + base64.StdEncoding.EncodeToString([]byte(value)) + "\a", nil
+}
+
+// diff compares the secrets too, where there is a key to decrypt them with.
+func (s *session) diff(ctx context.Context, host string) (tree.Difference, []secrets.Change, error) {
+	if _, err := s.identities(ctx); err != nil {
+		s.UI.Warn("which secrets differ is unknown: %v", err)
+		d, err := s.Diff(ctx, host)
+		return d, nil, err
+	}
+	return s.DiffSecrets(ctx, host)
 }
 
 func (s *session) listSecrets(ctx context.Context, file string, asJSON bool) error {

@@ -13,9 +13,12 @@ func Update(ctx context.Context, hosts string,
 	settle *time.Duration, // watch the units this long before confirming (5s)
 	force *bool, // replace a commit this checkout lacks, or a newer nixpkgs
 	parallel *int, // hosts at a time (8)
+	yes *bool, // login keys that the secrets add are right
 ) error {
 	return with(ctx, func(ctx context.Context, s *session) error {
-		results, err := s.Update(ctx, hosts, updateOptions(action, confirm, switchtimeout, settle, force, parallel))
+		o := updateOptions(action, confirm, switchtimeout, settle, force, parallel)
+		o.Yes = or(yes, false)
+		results, err := s.Update(ctx, hosts, o)
 		s.showResults(results)
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/bootstrap"
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/remote"
 )
@@ -44,6 +45,10 @@ func (p *Project) Bootstrap(ctx context.Context, host string, o BootstrapOptions
 		Prepare: func(ctx context.Context) (_ *bootstrap.Prepared, err error) {
 			if pre, err = p.prepare(ctx); err != nil {
 				return nil, err
+			}
+			again := next.Command{Target: "bootstrap", Args: []string{host, "-yes"}}
+			if err := p.confirmLogins(ctx, &pre.consent, pre.report.LoginKeys(), o.Yes, again); err != nil {
+				return nil, usage(err)
 			}
 			return p.preparedToInstall(ctx, pre), nil
 		},

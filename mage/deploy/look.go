@@ -8,6 +8,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/tree"
+	"github.com/dagadbm/vps/mage/secrets"
 )
 
 // Generations lists the generations of a host, oldest first.
@@ -26,28 +27,58 @@ func (p *Project) Generations(ctx context.Context, host string) ([]run.Generatio
 
 // Diff tells what an update would change in a host's /etc/nixos.
 func (p *Project) Diff(ctx context.Context, host string) (tree.Difference, error) {
+	d, _, err := p.differences(ctx, host, nil)
+	return d, err
+}
+
+// SecretChanges tells which secrets an update would change on a host, by name.
+func (p *Project) SecretChanges(ctx context.Context, host string) ([]secrets.Change, error) {
+	_, changes, err := p.DiffSecrets(ctx, host)
+	return changes, err
+}
+
+// DiffSecrets is [Project.Diff] and [Project.SecretChanges] over one connection.
+func (p *Project) DiffSecrets(ctx context.Context, host string) (tree.Difference, []secrets.Change, error) {
+	ids, err := p.identities(ctx)
+	if err != nil {
+		return tree.Difference{}, nil, usage(err)
+	}
+	return p.differences(ctx, host, ids)
+}
+
+// differences compares the tree with that of a host, and the secrets in it where
+// there are identities to decrypt them with.
+func (p *Project) differences(ctx context.Context, host string, ids *secrets.Identities) (tree.Difference, []secrets.Change, error) {
 	h, err := p.host(ctx, host)
 	if err != nil {
-		return tree.Difference{}, err
+		return tree.Difference{}, nil, err
 	}
 	t, err := tree.Collect(ctx, p.Dir)
 	if err != nil {
-		return tree.Difference{}, usage(err)
+		return tree.Difference{}, nil, usage(err)
 	}
 	l, err := p.connect(ctx, h)
 	if err != nil {
-		return tree.Difference{}, err
+		return tree.Difference{}, nil, err
 	}
 	defer l.close()
 	facts, err := l.facts(ctx, run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true})
 	if err != nil {
-		return tree.Difference{}, err
+		return tree.Difference{}, nil, err
 	}
 	old, err := manifestOf(facts)
 	if err != nil {
-		return tree.Difference{}, &Failure{Host: h.Name, Code: CodeFailed, Err: err, Now: asItWas}
+		return tree.Difference{}, nil, &Failure{Host: h.Name, Code: CodeFailed, Err: err, Now: asItWas}
 	}
-	return tree.Diff(old, t.Manifest()), nil
+	d := tree.Diff(old, t.Manifest())
+	if ids == nil {
+		return d, nil, nil
+	}
+	changes, err := l.secretChanges(ctx, t, d, ids, facts.Record)
+	if err != nil {
+		return d, nil, &Failure{Host: h.Name, Code: CodeUsage, Err: err, Now: asItWas}
+	}
+	return d, changes, nil
 }
 
 // HostStatus is what status shows of one host.

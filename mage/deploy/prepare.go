@@ -21,6 +21,7 @@ type prepared struct {
 	kept    *facts.Kept // what Nix said at the last evaluation on this machine
 	lock    *facts.Lock
 	warning []string
+	consent consent
 }
 
 const secretsPath = "secrets/secrets.yaml"

@@ -21,6 +21,7 @@ type UpdateOptions struct {
 	Settle        time.Duration // how long units are watched before confirming
 	Force         bool          // deploy over commits this checkout lacks, and older nixpkgs
 	Parallel      int           // hosts at a time
+	Yes           bool          // login keys that the secrets add are confirmed beforehand
 }
 
 // DefaultUpdate are the options of a plain update.
@@ -179,6 +180,10 @@ func (u *update) send(ctx context.Context, l *link, s *sight, facts run.Facts, r
 		return
 	}
 	diff := tree.Diff(old, u.pre.tree.Manifest())
+	if err := u.confirmSecrets(ctx, l, diff, facts); err != nil {
+		r.failed(err)
+		return
+	}
 	u.line.Phase("sending " + diff.Summary())
 	f := u.follower(l, newID(time.Now()))
 	end, err := f.begin(ctx, s, parcel{

@@ -15,6 +15,13 @@ import (
 // encrypted data key into the file. So every recipient that was not confirmed here
 // is asked about before anything is encrypted to it.
 
+// person answers yes or no at a console.
+type person struct{ Console }
+
+func (p person) Ask(ctx context.Context, question string) (string, error) {
+	return p.Console.Ask(ctx, question+" Type yes to go on: ")
+}
+
 // unconfirmed are the recipients among names that are neither one's own nor
 // confirmed on this machine.
 func (p Project) unconfirmed(ctx context.Context, ids *Identities, names []string) ([]string, error) {
@@ -37,7 +44,7 @@ func (p Project) confirmRecipients(ctx context.Context, console Console, names, 
 	for _, name := range names {
 		items = append(items, trust.Item{Name: name, Text: describe(name, whose)})
 	}
-	err := trust.Confirm(ctx, console, trust.Question{
+	err := trust.Confirm(ctx, person{console}, trust.Question{
 		Doing: "encrypting the secrets",
 		What:  "would be able to decrypt every secret of these files",
 		Items: items,
@@ -49,6 +56,27 @@ func (p Project) confirmRecipients(ctx context.Context, console Console, names, 
 		return err
 	}
 	return trust.Change(ctx, p.Dir, func(r *trust.Record) { r.Recipients = append(r.Recipients, names...) })
+}
+
+// ConfirmLogins notes login keys as confirmed on this machine.
+func ConfirmLogins(ctx context.Context, dir string, keys []LoginKey) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	return trust.Change(ctx, dir, func(r *trust.Record) {
+		for _, key := range keys {
+			r.LoginKeys = append(r.LoginKeys, key.ID())
+		}
+	})
+}
+
+// UnconfirmedLogins are the keys that were not confirmed on this machine.
+func UnconfirmedLogins(ctx context.Context, dir string, keys []LoginKey) ([]LoginKey, error) {
+	record, err := trust.Load(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(keys), func(key LoginKey) bool { return slices.Contains(record.LoginKeys, key.ID()) }), nil
 }
 
 // recipientsOf are the recipients that the rules for files name, without

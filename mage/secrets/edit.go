@@ -212,6 +212,9 @@ func (e *editing) take(ctx context.Context, edited []byte) (outcome, error) {
 	if err != nil {
 		return again, err
 	}
+	if err := e.project.rememberLogins(ctx, e.old, data, e.ids); err != nil {
+		e.Console.Say("%v", err)
+	}
 	e.at("written")
 	e.notePlain(next)
 	return written, nil

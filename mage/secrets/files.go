@@ -142,10 +142,16 @@ func looksEncrypted(path string) bool {
 		return false
 	}
 	data, err := os.ReadFile(path)
-	if err != nil || !bytes.Contains(data, []byte(encryptedPrefix)) {
+	return err == nil && Encrypted(path, data)
+}
+
+// Encrypted reports whether a file of that name is one that sops encrypted, as far
+// as can be seen without a key.
+func Encrypted(name string, data []byte) bool {
+	if !bytes.Contains(data, []byte(encryptedPrefix)) {
 		return false
 	}
-	_, err = parse(data, storeFor(path, config.NewStoresConfig()))
+	_, err := parse(data, storeFor(name, config.NewStoresConfig()))
 	return !errors.Is(err, ErrNotEncrypted)
 }
 

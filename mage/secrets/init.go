@@ -32,6 +32,7 @@ type beginning struct {
 	InitOptions
 	project Project
 	ids     *Identities
+	logins  []LoginKey // that the person chose
 	changed bool
 }
 
@@ -226,7 +227,9 @@ func (b *beginning) value(ctx context.Context, name string) (string, error) {
 		b.Console.Say("made a random %s", name)
 		return hex.EncodeToString(token), nil
 	case name == sshKeyName:
-		return b.sshKey(ctx)
+		text, err := b.sshKey(ctx)
+		b.logins = keysIn(name, text)
+		return text, err
 	case !b.Console.Interactive():
 		return "", nil
 	}

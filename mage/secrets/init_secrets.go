@@ -1,7 +1,6 @@
 package secrets
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -115,6 +114,9 @@ func (b *beginning) secrets(ctx context.Context) error {
 		return err
 	}
 	if err := b.project.writeSecrets(ctx, old, data); err != nil {
+		return err
+	}
+	if err := ConfirmLogins(ctx, b.project.Dir, b.logins); err != nil {
 		return err
 	}
 	b.did("wrote %s, encrypted to the recipients of .sops.yaml", b.project.SecretsFile())
@@ -280,28 +282,4 @@ func readPublicKey(path string) (string, error) {
 		return "", fail(err, next.Words("Name a file with an SSH public key, such as ~/.ssh/id_ed25519.pub."), "reading the SSH public key %q", path)
 	}
 	return strings.TrimSpace(text), nil
-}
-
-// parsePublicKeys reads the format of authorized_keys and wants every line to
-// be right: sshd skips a wrong one, and with it perhaps the only key.
-func parsePublicKeys(data []byte) ([]ssh.PublicKey, error) {
-	if bytes.Contains(data, []byte("PRIVATE KEY-----")) {
-		return nil, errors.New("this is a private key")
-	}
-	var out []ssh.PublicKey
-	for line := range strings.Lines(string(data)) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
-		if err != nil {
-			return nil, errors.New("holds a line that is not an SSH public key")
-		}
-		out = append(out, key)
-	}
-	if len(out) == 0 {
-		return nil, errors.New("holds no SSH public key")
-	}
-	return out, nil
 }

@@ -306,7 +306,7 @@ func (r *rotation) meet(ctx context.Context) error {
 	if len(items) == 0 {
 		return nil
 	}
-	return trust.Confirm(ctx, r.Console, trust.Question{
+	return trust.Confirm(ctx, person{r.Console}, trust.Question{
 		Doing: "rotating the key",
 		What:  "would be given the private keys that decrypt the secrets",
 		Items: items,

@@ -174,7 +174,20 @@ func (p Project) save(ctx context.Context, ids *Identities, f *file, old []byte)
 	if err != nil || same {
 		return false, err
 	}
-	return true, p.writeSecrets(ctx, old, data)
+	if err := p.writeSecrets(ctx, old, data); err != nil {
+		return false, err
+	}
+	return true, p.rememberLogins(ctx, old, data, ids)
+}
+
+// rememberLogins notes the login keys that a person added with this very command
+// as confirmed: no update asks about them again.
+func (p Project) rememberLogins(ctx context.Context, old, data []byte, ids *Identities) error {
+	change, err := Compare(p.name(), old, data, ids)
+	if err != nil || change.Unknown != nil || len(change.LoginAdded) == 0 {
+		return err
+	}
+	return ConfirmLogins(ctx, p.Dir, change.LoginAdded)
 }
 
 func (p Project) writeSecrets(ctx context.Context, old, data []byte) error {

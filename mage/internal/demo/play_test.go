@@ -61,7 +61,7 @@ func target(ctx context.Context, name string, args []string) error {
 	case "secrets:list":
 		return mage.Secrets{}.List(ctx, nil, nil)
 	case "update":
-		return mage.Update(ctx, last, nil, duration("confirm"), nil, duration("settle"), nil, nil)
+		return mage.Update(ctx, last, nil, duration("confirm"), nil, duration("settle"), nil, nil, nil)
 	case "status":
 		return mage.Status(ctx, last, nil)
 	case "diff":

@@ -222,7 +222,7 @@ func (r *Repo) bringing(ctx context.Context, id string) ([]string, error) {
 
 // File is the content of a file in a commit; ok is false where there is none.
 func (r *Repo) File(ctx context.Context, commit, path string) (data []byte, ok bool, err error) {
-	out, _, err := r.Output(ctx, "cat-file", "blob", commit+":"+path)
+	out, _, err := r.Output(ctx, "cat-file", "blob", commit+":./"+path)
 	var failed *Error
 	if errors.As(err, &failed) && strings.Contains(failed.Stderr, "does not exist in") {
 		return nil, false, nil

@@ -39,6 +39,12 @@ func ParsePutKey(out []byte) error {
 	return &ParseError{What: "answer", Err: errors.New("it does not say whether the key was written")}
 }
 
+// ReadTreeFile builds the command that prints a file of /etc/nixos, byte for byte.
+// What the login shell prints comes before it, so the caller compares the hash.
+func (s Shell) ReadTreeFile(path string) Command {
+	return s.script(`cat -- "$NIXOS/$FILE"`+"\n", [2]string{"FILE", path})
+}
+
 // KeyUse is which keys a generation needs.
 type KeyUse struct {
 	Generation int

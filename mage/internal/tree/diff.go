@@ -39,6 +39,9 @@ func Diff(old, new Manifest) Difference {
 	return d
 }
 
+// Was lists the old state of Changed.
+func (d Difference) Was() []Entry { return slices.Clone(d.was) }
+
 // Empty says whether the trees are the same.
 func (d Difference) Empty() bool {
 	return len(d.Added)+len(d.Changed)+len(d.Removed) == 0

@@ -204,7 +204,7 @@ type Person interface {
 	Interactive() bool
 	// Say tells something; it goes to stderr.
 	Say(format string, args ...any)
-	// Ask asks a question; io.EOF means that nobody answers.
+	// Ask asks a question whose answer is yes or anything else.
 	Ask(ctx context.Context, question string) (string, error)
 }
 
@@ -215,7 +215,9 @@ type Question struct {
 	Items []Item
 	Ask   string       // what a person answers yes or no to
 	No    next.Step    // what to do about items that are not right
-	Rerun next.Command // the command that -yes= is added to
+	Rerun next.Command // the command that -yes= with the names is added to
+	// Flag is the command with a flag that confirms all, in place of Rerun.
+	Flag *next.Command
 }
 
 // Item is one person, key or server that trust would be given to.
@@ -268,7 +270,7 @@ func Confirm(ctx context.Context, p Person, q Question, accepted []string) error
 	for _, item := range open {
 		p.Say("  %s", item.Text)
 	}
-	answer, err := p.Ask(ctx, q.Ask+" Type yes to go on: ")
+	answer, err := p.Ask(ctx, q.Ask)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -285,10 +287,13 @@ func (q Question) step(open []Item, asked bool) next.Step {
 	for i, item := range open {
 		names[i] = item.Name
 	}
-	if asked || q.Rerun.Target == "" {
+	if asked || q.Rerun.Target == "" && q.Flag == nil {
 		return q.No
 	}
 	again := next.Target(q.Rerun.Target, append(slices.Clone(q.Rerun.Args), "-yes="+strings.Join(names, ","))...)
+	if q.Flag != nil {
+		again = next.Target(q.Flag.Target, q.Flag.Args...)
+	}
 	if q.No.IsZero() {
 		return next.Say("If you know that all is right, confirm it: %s", again)
 	}
