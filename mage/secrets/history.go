@@ -79,16 +79,21 @@ func (c *checking) history(ctx context.Context, repo *git.Repo, ids *Identities)
 	}
 }
 
-// keyIgnored reports whether git ignores the key file and retired ones. Outside
-// of git the line in .gitignore counts.
+// keyIgnored reports whether git ignores the key file and retired ones.
 func keyIgnored(ctx context.Context, project Project) (bool, error) {
+	return isIgnored(ctx, project, ignoredLines[0].line, ignoredLines[0].paths)
+}
+
+// isIgnored reports whether git ignores all paths. Outside of git the line in
+// .gitignore counts.
+func isIgnored(ctx context.Context, project Project, line string, paths []string) (bool, error) {
 	repo := git.In(project.Dir)
 	inside, err := repo.Inside(ctx)
 	if errors.Is(err, git.ErrNoGit) || err == nil && !inside {
 		data, err := readIgnore(project)
-		return err == nil && slices.Contains(strings.Fields(data), "/secrets/age-key*.txt"), nil
+		return err == nil && slices.Contains(strings.Fields(data), line), nil
 	}
-	for _, path := range []string{keyPath, retiredPath} {
+	for _, path := range paths {
 		if err != nil {
 			return false, err
 		}

@@ -67,28 +67,39 @@ func (b *beginning) did(format string, args ...any) {
 	b.Console.Say(format, args...)
 }
 
+// ignoredLines are what git must never take, with a path of each that stands for it.
+var ignoredLines = []struct {
+	why, line string
+	paths     []string
+}{
+	{"The age key that decrypts the secrets. Never committed.", "/secrets/age-key*.txt", []string{keyPath, retiredPath}},
+	{"What was confirmed on this machine, and what is under way. Never committed.", "/.vps/", []string{".vps/trust.json"}},
+}
+
 // ignore comes first: no key is ever there that git would take.
 func (b *beginning) ignore(ctx context.Context) error {
-	ignored, err := keyIgnored(ctx, b.project)
-	if err != nil {
-		return fail(err, next.Of(err), "asking git whether it ignores the age key")
+	for _, ignored := range ignoredLines {
+		done, err := isIgnored(ctx, b.project, ignored.line, ignored.paths)
+		if err != nil {
+			return fail(err, next.Of(err), "asking git what it ignores")
+		}
+		if done {
+			continue
+		}
+		old, err := os.ReadFile(b.project.IgnoreFile())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fail(err, next.Words("Check the file's owner and mode."), "reading .gitignore")
+		}
+		text := string(old)
+		if text != "" && !strings.HasSuffix(text, "\n") {
+			text += "\n"
+		}
+		text += "# " + ignored.why + "\n" + ignored.line + "\n"
+		if err := replaceFile(ctx, b.project.IgnoreFile(), old, []byte(text), 0o644); err != nil {
+			return fail(err, next.Say("Add the line %s to .gitignore, then run %s again.", ignored.line, next.Target("secrets:init")), "writing .gitignore")
+		}
+		b.did("added %s to .gitignore", ignored.line)
 	}
-	if ignored {
-		return nil
-	}
-	old, err := os.ReadFile(b.project.IgnoreFile())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fail(err, next.Words("Check the file's owner and mode."), "reading .gitignore")
-	}
-	text := string(old)
-	if text != "" && !strings.HasSuffix(text, "\n") {
-		text += "\n"
-	}
-	text += "# The age key that decrypts secrets/secrets.yaml. Never committed.\n/secrets/age-key*.txt\n"
-	if err := replaceFile(ctx, b.project.IgnoreFile(), old, []byte(text), 0o644); err != nil {
-		return fail(err, next.Say("Add the line /secrets/age-key*.txt to .gitignore, then run %s again.", next.Target("secrets:init")), "writing .gitignore")
-	}
-	b.did("added /secrets/age-key*.txt to .gitignore")
 	return nil
 }
 

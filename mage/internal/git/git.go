@@ -18,8 +18,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -139,6 +141,9 @@ func (r *Repo) command(ctx context.Context, args []string) (*exec.Cmd, *capped, 
 	if _, err := exec.LookPath("git"); err != nil {
 		return nil, nil, ErrNoGit
 	}
+	if !r.anywhere() {
+		return nil, nil, ErrNoRepository
+	}
 	settings := slices.Clone(safeSettings)
 	if readsWorkTree(args[0]) {
 		filters, err := r.filters(ctx)
@@ -148,6 +153,28 @@ func (r *Repo) command(ctx context.Context, args []string) (*exec.Cmd, *capped, 
 		settings = append(settings, filters...)
 	}
 	return r.plain(ctx, settings, args)
+}
+
+// anywhere reports whether the folder or one above it has a .git. Without one git
+// finds no work tree either, and need not be started to say so.
+func (r *Repo) anywhere() bool {
+	dir, err := filepath.Abs(r.dir)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return true // git says what is wrong with it
+	}
+	for {
+		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+		above := filepath.Dir(dir)
+		if above == dir {
+			return false
+		}
+		dir = above
+	}
 }
 
 func (r *Repo) plain(ctx context.Context, settings, args []string) (*exec.Cmd, *capped, error) {

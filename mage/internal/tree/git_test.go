@@ -193,7 +193,9 @@ func TestCollectWithAGitThatFails(t *testing.T) {
 			bin := t.TempDir()
 			require.NoError(t, program.Write(filepath.Join(bin, "git"), "#!/bin/sh\n"+c.script+"\n"))
 			t.Setenv("PATH", bin+":/usr/bin:/bin")
-			tr, err := Collect(context.Background(), project(t, nil))
+			dir := project(t, nil)
+			require.NoError(t, os.Mkdir(filepath.Join(dir, ".git"), 0o755))
+			tr, err := Collect(context.Background(), dir)
 			if c.warning != "" {
 				require.NoError(t, err)
 				assert.Contains(t, strings.Join(tr.Warnings(), "\n"), c.warning)

@@ -69,7 +69,10 @@ func Load(ctx context.Context, dir string) (Record, error) {
 }
 
 // errForeign is a record that this machine did not write.
-var errForeign = errors.New("it is not from this machine")
+var (
+	errForeign = errors.New("it is not from this machine")
+	errTracked = fmt.Errorf("%w: it came with the repository, where somebody committed it", errForeign)
+)
 
 // read reads the file after finding out that it is from this machine: git makes
 // files of other modes and in folders that it tracks, and an archive brings links.
@@ -106,7 +109,7 @@ func read(ctx context.Context, dir string) ([]byte, error) {
 		return nil, err
 	}
 	if tracked {
-		return nil, fmt.Errorf("%w: it came with the repository, where somebody committed it", errForeign)
+		return nil, errTracked
 	}
 	data := make([]byte, info.Size())
 	n, err := file.ReadAt(data, 0)
@@ -119,7 +122,10 @@ func read(ctx context.Context, dir string) ([]byte, error) {
 func explain(dir string, err error) error {
 	step := next.Say("Look at it, then remove it: %s. What it confirmed is asked about again.", next.Shell("rm", path(dir)))
 	if errors.Is(err, errForeign) {
-		step = next.Say("Find out who committed it, then remove it: %s", next.Shell("git", "-C", dir, "rm", "--ignore-unmatch", "-rf", ".vps"))
+		step = next.Say("Find out where it came from, then remove it: %s", next.Shell("rm", "-r", path(dir)))
+	}
+	if errors.Is(err, errTracked) {
+		step = next.Say("Find out who committed it, then remove it: %s", next.Shell("git", "-C", dir, "rm", "-f", ".vps/trust.json"))
 	}
 	return next.With(fmt.Errorf("reading what was confirmed on this machine (%s): %w", path(dir), err), step)
 }
