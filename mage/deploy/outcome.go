@@ -3,6 +3,7 @@ package deploy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -52,7 +53,7 @@ func (r *Result) conclude(host string, command next.Step, end run.Status) {
 		f.Now = fmt.Sprintf("the old system did not come back by itself, so the server boots generation %d", r.Before)
 		f.Next = next.Target("status", host)
 	case run.ResultBusy:
-		f.Code, f.Next = CodeBusy, next.Say("wait for it, or cancel it with: %s", next.Target("rollback", host))
+		f.Code, f.Next = CodeBusy, busyNext(host, command, end)
 	case run.ResultStale:
 		f.Next = command
 	default:
@@ -74,10 +75,36 @@ func endText(end run.Status) string {
 	return text
 }
 
+// busyNext: only another run can be cancelled.
+func busyNext(host string, command next.Step, end run.Status) next.Step {
+	if end.Fields["reason"] != "" {
+		return next.Say("wait for it, then run: %s", command)
+	}
+	return next.Say("wait for it, or cancel it with: %s", next.Target("rollback", host))
+}
+
+// forNextBoot is a command with -action=boot.
+func forNextBoot(command next.Step) next.Step {
+	for _, c := range command.Commands() {
+		return next.Target(c.Target, append(slices.Clone(c.Args), "-action=boot")...)
+	}
+	return command
+}
+
 func failedNext(host string, command next.Step, end run.Status) next.Step {
 	switch {
 	case end.Fields["reason"] == "reboot":
-		return next.Say("%s, then reboot the server", next.Target("update", host, "-action=boot"))
+		return next.Say("%s, then reboot the server", forNextBoot(command))
+	case end.Fields["reason"] == "full":
+		return next.Say("free some of it on the server (nix-collect-garbage --delete-older-than 14d removes old generations), then run: %s", command)
+	case end.Fields["reason"] == "boot":
+		return next.Say("remove what /boot on the server does not need (old generations, for one), then run: %s", command)
+	case end.Fields["reason"] == "mount":
+		return next.Say("unmount it on the server, and mount it elsewhere, then run: %s", command)
+	case end.Fields["reason"] == "unswitchable":
+		return next.Say("remove system.switch.enable = false from nix/, then run: %s", command)
+	case end.Fields["reason"] == "lacking":
+		return next.Say("add them to environment.systemPackages on the server itself, by nixos-rebuild, then run: %s", command)
 	case end.Fields["reason"] == "stuck":
 		return next.Say("%s, correct there what that run's log names (most often space in /boot or /var), then run: %s",
 			next.Target("status", host), command)

@@ -21,10 +21,15 @@ type RollbackOptions struct {
 
 // Rollback takes a host back to an earlier generation and the tree it was built
 // from, under the same watchdog as an update. If a run waits there to be
-// confirmed, it is cancelled instead, which is the rollback.
+// confirmed, it is cancelled instead, which is the rollback. With the action boot,
+// nothing is switched: the earlier generation becomes the running one at a reboot, which
+// is the only way back over a change that no switch may make.
 func (p *Project) Rollback(ctx context.Context, host string, o RollbackOptions) (Result, error) {
 	if err := o.check(); err != nil {
 		return Result{}, usage(err)
+	}
+	if o.Action != run.ActionSwitch && o.Action != run.ActionBoot {
+		return Result{}, usage(fmt.Errorf("-action=%s: a rollback is a switch, or for the next boot", o.Action))
 	}
 	h, err := p.host(ctx, host)
 	if err != nil {
@@ -124,7 +129,17 @@ func (b *rollback) cancel(ctx context.Context, l *link, h *run.Holder, r *Result
 	}
 }
 
-func (b *rollback) command() next.Step { return next.Target("rollback", b.host.Name) }
+// command is the call of this very rollback.
+func (b *rollback) command() next.Step {
+	args := []string{b.host.Name}
+	if b.o.To != 0 {
+		args = append(args, fmt.Sprintf("-to=%d", b.o.To))
+	}
+	if b.o.Action != run.ActionSwitch {
+		args = append(args, "-action="+string(b.o.Action))
+	}
+	return next.Target("rollback", args...)
+}
 
 // back goes back to the chosen generation.
 func (b *rollback) back(ctx context.Context, l *link, s *sight, facts run.Facts, r *Result) {
@@ -199,6 +214,9 @@ func (b *rollback) conclude(f *follower, end run.Status, err error, r *Result) {
 	r.conclude(b.host.Name, b.command(), end)
 	if r.Err == nil {
 		r.Result = "rolled back as asked"
+		if b.o.Action == run.ActionBoot {
+			r.Result = "rolled back for the next boot"
+		}
 	}
 }
 

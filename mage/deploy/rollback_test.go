@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/next"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -43,6 +45,44 @@ func TestRollbackTakesTreeAndGenerationTogether(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, newest, s.CurrentSystem(), "and forth again")
 	assert.Equal(t, 4, r.After)
+}
+
+// No switch goes over a changed inhibitor, in neither direction. The advice was to
+// deploy the bad tree again, for the next boot.
+func TestRollbackForTheNextBoot(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	f.behave(vpstest.System{Version: "26.05.1", Inhibited: "dbus-implementation"})
+	o := quick()
+	o.Action = run.ActionBoot
+	_, err := f.update("web", o)
+	require.NoError(t, err, "%s", f.story)
+	require.NoError(t, s.Restart())
+	tree, system := s.TreeDigest(), s.CurrentSystem()
+	f.behave(vpstest.System{Version: "26.05.2"})
+	f.mustUpdate("web")
+	newer := s.CurrentSystem()
+
+	_, err = f.Rollback(t.Context(), "web", back(2))
+	assert.Equal(t, CodeFailed, codeOf(err), "%v", err)
+	assert.Equal(t, newer, s.CurrentSystem())
+	assert.Contains(t, next.Of(err).String(), "mage rollback web -to=2 -action=boot`, then reboot the server")
+
+	b := back(2)
+	b.Action = run.ActionBoot
+	r, err := f.Rollback(t.Context(), "web", b)
+	require.NoError(t, err, "%s", f.story)
+	assert.Equal(t, "rolled back for the next boot", r.Result)
+	assert.Equal(t, 2, r.After)
+	assert.Equal(t, newer, s.CurrentSystem(), "until then")
+	assert.Equal(t, []string{system, tree}, []string{s.BootDefault(), s.TreeDigest()})
+	require.NoError(t, s.Restart())
+	assert.Equal(t, system, s.CurrentSystem())
+
+	b.Action = run.ActionTest
+	_, err = f.Rollback(t.Context(), "web", b)
+	assert.Equal(t, CodeUsage, codeOf(err))
 }
 
 func TestRollbackRefusesWhatTheNightlyUpgradeWouldUndo(t *testing.T) {
