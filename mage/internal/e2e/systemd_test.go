@@ -77,7 +77,8 @@ func TestManagerOfAUserThatNeverAnswers(t *testing.T) {
 			l.assertDeployed(s)
 			took := s.Read("/tmp/greedy.took")
 			require.Contains(t, took, "asked by", "root has asked")
-			assert.NotContains(t, took, "/var/lib/vps", "neither the lock nor the log")
+			assert.NotContains(t, took, "/var/lib/vps/lock")
+			assert.NotContains(t, took, "/alive")
 			assert.NotContains(t, took, "/run/vps")
 
 			// The server's lock is free while the user still holds what it has got.
