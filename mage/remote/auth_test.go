@@ -408,3 +408,33 @@ func TestAgentSocket(t *testing.T) {
 		assert.Equal(t, want, d.agentSocket(Target{Agent: in}), in)
 	}
 }
+
+// Keeps away: advice about keys where the server accepted one and wants more.
+func TestSecondFactor(t *testing.T) {
+	t.Parallel()
+	s, h := newServer(t), newHome(t)
+	s.second = true
+	s.allowed = append(s.allowed, h.addKey("id_ed25519", ""))
+	for _, person := range []Prompter{nil, &asker{}} {
+		err := try(t, &Dialer{Home: h.dir, NetDial: s.dial, Prompter: person}, s.pin())
+		var auth *AuthError
+		require.ErrorAs(t, err, &auth)
+		assert.Equal(t, []string{"publickey"}, auth.Partial)
+		assert.ErrorContains(t, err, "the server accepted publickey, and wants one more factor: keyboard-interactive")
+		assert.Contains(t, hintOf(t, err), "on a terminal")
+	}
+
+	var asked []Challenge
+	person := &asker{answer: func(_ context.Context, c Challenge) ([]string, error) {
+		asked = append(asked, c)
+		return []string{[]string{"41", "42"}[min(len(asked), 2)-1], "x"}, nil
+	}}
+	d := &Dialer{Home: h.dir, NetDial: s.dial, Prompter: person}
+	c, err := d.Dial(t.Context(), s.pin())
+	require.NoError(t, err)
+	require.NotNil(t, c.LoginKey(), "the key was part of it")
+	require.NoError(t, c.Close())
+	<-c.Done()
+	want := Challenge{Name: "web-1", User: "root", Text: "Bank Look at your phone", Questions: []Question{{Text: "Code:"}, {Text: "Name:", Echo: true}}}
+	assert.Equal(t, []Challenge{want, want}, asked, "a wrong answer may be corrected; what the server says is cleaned")
+}

@@ -26,7 +26,9 @@ type server struct {
 	allowed  []ssh.PublicKey
 	maxTries int
 	banner   string
-	password bool // accept passwords only
+	password bool          // accept passwords only
+	second   bool          // after a key, ask a question, whose answer is "42"
+	slow     time.Duration // before a key is looked at
 	sftpDir  string
 	exec     func(*command) // nil exits 0
 	session  func(ssh.NewChannel)
@@ -83,10 +85,14 @@ func (s *server) config() *ssh.ServerConfig {
 		return cfg
 	}
 	cfg.PublicKeyCallback = func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		time.Sleep(s.slow) // in bubbles alone
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.offered = append(s.offered, ssh.FingerprintSHA256(key))
 		for _, a := range s.allowed {
+			if sameKey(a, key) && s.second {
+				return nil, &ssh.PartialSuccessError{Next: ssh.ServerAuthCallbacks{KeyboardInteractiveCallback: s.question}}
+			}
 			if sameKey(a, key) {
 				return nil, nil
 			}
@@ -94,6 +100,15 @@ func (s *server) config() *ssh.ServerConfig {
 		return nil, errors.New("no")
 	}
 	return cfg
+}
+
+func (s *server) question(_ ssh.ConnMetadata, client ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+	answers, err := client("Bank\x1b[31m", "Look at\nyour phone", []string{"Code: ", "Name: "}, []bool{false, true})
+	if err != nil || answers[0] != "42" {
+		return nil, errors.New("no")
+	}
+	_, err = client("", "", nil, nil) // as PAM ends it
+	return nil, err
 }
 
 func (s *server) serve(conn net.Conn) {

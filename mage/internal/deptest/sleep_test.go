@@ -19,6 +19,7 @@ var maySleep = map[string]string{
 	"mage/secrets/helper_process_test.go Err":        "a process that is there to be killed",
 	"mage/remote/connect_test.go TestHostileServers": "called in bubbles alone",
 	"mage/remote/roundtrips_test.go farAway":         "called in bubbles alone",
+	"mage/remote/server_test.go config":              "called in bubbles alone, else no time",
 	"mage/internal/term/progress_test.go tick":       "called in bubbles alone",
 	"mage/internal/e2e/faults_server_test.go endure": "the moment of a fault is a time",
 }
