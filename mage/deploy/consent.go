@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/git"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/observe"
@@ -17,6 +19,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/internal/trust"
 	"github.com/dagadbm/vps/mage/secrets"
+	"golang.org/x/crypto/ssh"
 )
 
 // Encrypting needs public keys only: whoever can merge a change can forge a
@@ -35,6 +38,45 @@ func (p person) Ask(ctx context.Context, question string) (string, error) {
 		return "yes", err
 	}
 	return "no", err
+}
+
+// confirmPin asks about a key that vps.yaml pins against what known_hosts has: a
+// merged line there leads to a stranger's server, where known_hosts is a person's
+// own. The answer is remembered.
+func (p *Project) confirmPin(ctx context.Context, h config.Host) error {
+	known, err := p.Dialer.Contradicting(h.Target)
+	if err != nil || len(known) == 0 {
+		return err
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(h.HostKey))
+	if err != nil {
+		return err
+	}
+	now := trust.Host{Address: h.Addr(), HostKey: ssh.FingerprintSHA256(key)}
+	record, err := trust.Load(ctx, p.Dir)
+	if err != nil {
+		return err
+	}
+	if before, ok := record.Hosts[h.Name]; ok && before.Address == now.Address && before.HostKey == now.HostKey {
+		return nil
+	}
+	text := fmt.Sprintf("%s at %s, for which vps.yaml pins %s %s", h.Name, now.Address, key.Type(), now.HostKey)
+	for _, k := range known {
+		text += fmt.Sprintf(" and %s has %s %s", k.Source, k.Type, k.Fingerprint)
+	}
+	err = trust.Confirm(ctx, person{p.log}, trust.Question{
+		Doing: "connecting to " + h.Name,
+		What:  "would be taken for the right server",
+		Items: []trust.Item{{Name: now.HostKey, Text: text}},
+		Ask:   "Was the server installed again, and is the pinned key the one that it shows itself?",
+		No: next.Say("See who changed the pin: %s. If the pin is right, remove the line of known_hosts.",
+			next.Shell("git", "log", "-p", "--", "vps.yaml")),
+	}, nil)
+	if err != nil {
+		return &Failure{Host: h.Name, Code: CodeFailed, Err: err, Now: "nothing was changed"}
+	}
+	now.When = time.Now().UTC()
+	return trust.Change(ctx, p.Dir, func(r *trust.Record) { r.Confirm(h.Name, now) })
 }
 
 // consent is what was asked and said in one run, whatever the number of hosts.

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
 )
 
 const strangersKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHUd1sKvLbiMvBZKD5c9QHVcGIbEABMh1ZaMRJ3LxRPi our new colleague"
@@ -95,4 +97,51 @@ func TestARecordFromTheRepositoryConfirmsNothing(t *testing.T) {
 	require.NoError(t, os.WriteFile(record, []byte(`{"loginKeys":[]}`), 0o644)) // as git writes files
 	_, err = r.Update(t.Context(), "one", quick())
 	require.ErrorContains(t, err, "it is not from this machine")
+}
+
+// The attack: a merged change of hostKey in vps.yaml leads to a stranger's server,
+// against a line of known_hosts that a person made.
+func TestAPinAgainstKnownHostsIsAskedAbout(t *testing.T) {
+	t.Parallel()
+	r := newRotator(t, "one")
+	h := r.hosts["one"]
+	known := filepath.Join(r.Dir, ".ssh", "known_hosts")
+	require.NoError(t, os.MkdirAll(filepath.Dir(known), 0o700))
+	h.KnownHosts = []string{known}
+	r.hosts["one"] = h
+	require.NoError(t, os.WriteFile(known, []byte(fmt.Sprintf("[%s]:%d %s\n", h.Address, h.Port, strangersKey)), 0o600))
+
+	_, err := r.Update(t.Context(), "one", quick())
+
+	var declined *trust.DeclinedError
+	require.ErrorAs(t, err, &declined)
+	assert.ErrorContains(t, err, known+":1 has ssh-ed25519 SHA256:")
+	assert.Contains(t, next.Of(err).String(), "remove the line of known_hosts")
+	assert.Empty(t, r.servers["one"].ReadFile("var/lib/vps/record"), "no connection was made")
+
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(h.HostKey))
+	require.NoError(t, err)
+	require.NoError(t, trust.Change(t.Context(), r.Dir, func(record *trust.Record) {
+		record.Confirm("one", trust.Host{Address: h.Addr(), HostKey: ssh.FingerprintSHA256(key)})
+	}))
+	r.mustUpdate("one") // what was confirmed once is not asked about again
+}
+
+// With -yes nobody looks at the address: a server that is not the one that got the
+// key before is wiped only if its host key is named.
+func TestBootstrapOfAnotherServerThanBeforeNeedsItsHostKey(t *testing.T) {
+	t.Parallel()
+	c := newCandidate(t, "exit 1")
+	h := c.hosts["web"]
+	h.HostKey = c.server.HostKeyLine() // as somebody merged it
+	c.hosts["web"] = h
+	fingerprint := c.o.HostKey
+	c.o.HostKey = ""
+	require.NoError(t, trust.Change(t.Context(), c.Dir, func(record *trust.Record) {
+		record.Confirm("web", trust.Host{Address: "203.0.113.1:2222", HostKey: "SHA256:before"})
+	}))
+	_, err := c.Bootstrap(t.Context(), "web", c.o)
+	require.ErrorContains(t, err, "it is not the server that got the age key")
+	assert.ErrorContains(t, err, "203.0.113.1:2222 with host key SHA256:before")
+	assert.Contains(t, next.Of(err).String(), "-hostkey="+fingerprint)
 }

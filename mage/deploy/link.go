@@ -26,6 +26,9 @@ type link struct {
 // host answered last, with the same host key rules.
 func (p *Project) connect(ctx context.Context, h config.Host) (*link, error) {
 	l := &link{p: p, host: h}
+	if err := p.confirmPin(ctx, h); err != nil {
+		return nil, err
+	}
 	err := l.dial(ctx, h.Port)
 	var unreachable *remote.UnreachableError
 	if last := p.loadState(h).Port; errors.As(err, &unreachable) && last != 0 && last != h.Port {

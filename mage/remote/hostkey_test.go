@@ -441,3 +441,37 @@ func TestRecordedNamesAreFoundAgain(t *testing.T) {
 		assert.Equal(t, key, p.known[0].key)
 	}
 }
+
+// A pin comes from a file that others may change; a line of known_hosts does not.
+func TestContradictingLinesOfAPin(t *testing.T) {
+	t.Parallel()
+	pinned, other := newSigner(t).PublicKey(), newSigner(t).PublicKey()
+	for name, c := range map[string]struct {
+		known string
+		found int
+	}{
+		"nothing known":       {"", 0},
+		"the same key":        {keyLine("[web.example]:2222", pinned), 0},
+		"another key":         {keyLine("[web.example]:2222", other), 1},
+		"both":                {keyLine("[web.example]:2222", other) + "\n" + keyLine("[web.example]:2222", pinned), 0},
+		"another of the port": {keyLine("[web.example]:22", other), 0},
+		"hashed":              {keyLine(xknownhosts.HashHostname("[web.example]:2222"), other), 1},
+		"another name's":      {keyLine("[mail.example]:2222", other), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := newVisit(t, c.known)
+			v.target.HostKey = keyLine("", pinned)
+			found, err := v.dialer.Contradicting(v.target)
+			require.NoError(t, err)
+			require.Len(t, found, c.found)
+			if c.found > 0 {
+				assert.Equal(t, KnownKey{"ssh-ed25519", ssh.FingerprintSHA256(other), v.home.path("known_hosts") + ":1"}, found[0])
+			}
+			v.target.HostKey = ""
+			found, err = v.dialer.Contradicting(v.target)
+			require.NoError(t, err)
+			assert.Empty(t, found)
+		})
+	}
+}

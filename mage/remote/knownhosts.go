@@ -66,6 +66,39 @@ func (d *Dialer) knownHosts(t Target) (*knownHosts, error) {
 	return remember(&d.memory.verified, stamp, func() *knownHosts { return hosts }), nil
 }
 
+// KnownKey is what a known_hosts line has of a host.
+type KnownKey struct {
+	Type        string // "ssh-ed25519"
+	Fingerprint string // "SHA256:…"
+	Source      string // FILE:LINE
+}
+
+// Contradicting are the known_hosts lines for t, under its name and port, that have
+// another key than the pinned one, unless a line has that one, too. Without a pin
+// there are none.
+func (d *Dialer) Contradicting(t Target) ([]KnownKey, error) {
+	if t.HostKey == "" {
+		return nil, nil
+	}
+	pinned, err := parsePinned(t.HostKey)
+	if err != nil {
+		return nil, nil // dialling says so
+	}
+	hosts, err := d.knownHosts(t)
+	if err != nil {
+		return nil, fmt.Errorf("known host keys for %s: %w", t.name(), err)
+	}
+	lines, _ := hosts.keysOf(t.lookup())
+	if hasKey(lines, pinned) {
+		return nil, nil
+	}
+	var found []KnownKey
+	for _, line := range lines {
+		found = append(found, KnownKey{Type: line.key.Type(), Fingerprint: ssh.FingerprintSHA256(line.key), Source: line.source()})
+	}
+	return found, nil
+}
+
 // existing drops files that are not there, and stamps the others with all that
 // changes when their content does.
 func existing(files []string) (found []string, stamp string) {

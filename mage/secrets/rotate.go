@@ -426,10 +426,7 @@ func (r *rotation) put(ctx context.Context, host string, ids *Identities) error 
 	seen.Hashes = after.Hashes
 	r.seen[host] = seen
 	return trust.Change(ctx, r.project.Dir, func(t *trust.Record) {
-		if t.Hosts == nil {
-			t.Hosts = map[string]trust.Host{}
-		}
-		t.Hosts[host] = trust.Host{Address: seen.Address, HostKey: seen.HostKey, When: r.Now().UTC()}
+		t.Confirm(host, trust.Host{Address: seen.Address, HostKey: seen.HostKey, When: r.Now().UTC()})
 	})
 }
 

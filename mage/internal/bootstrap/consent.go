@@ -5,13 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/internal/trust"
 )
 
 // consent shows what will be wiped and asks for the host's name.
 func (b *installation) consent(ctx context.Context) error {
+	changed, err := b.changed(ctx)
+	if err != nil {
+		return err
+	}
 	b.p.Log.Warn("%s is going to be wiped", b.host.Name)
+	if changed != "" {
+		b.p.Log.Warn("%s: %s", b.host.Name, changed)
+	}
 	for _, row := range b.doomed() {
 		b.p.Log.Info("  %-10s %s", row[0], term.Clean(row[1]))
 	}
@@ -30,6 +41,34 @@ func (b *installation) consent(ctx context.Context) error {
 		return &Failure{Host: b.host.Name, Kind: Failed, Err: fmt.Errorf("not wiped: %w", err), Now: asItWas, Next: b.command()}
 	}
 	return nil
+}
+
+// changed says what differs from the last time that this name got a private key. A
+// merged change of vps.yaml may lead to a stranger's server: with -yes, its host key
+// must be named.
+func (b *installation) changed(ctx context.Context) (string, error) {
+	record, err := trust.Load(ctx, b.p.Dir)
+	if err != nil {
+		return "", err
+	}
+	before, known := record.Hosts[b.host.Name]
+	print := b.link.client.Fingerprint()
+	if !known || before.HostKey == print {
+		return "", nil
+	}
+	changed := fmt.Sprintf("it is not the server that got the age key on %s: that was %s with host key %s",
+		before.When.Local().Format(time.DateOnly), before.Address, before.HostKey)
+	if b.o.Yes && b.o.HostKey != print {
+		return "", &Failure{Host: b.host.Name, Kind: Failed, Err: errors.New("not wiped: " + changed), Now: asItWas,
+			Next: next.Say("if this is your server all the same, confirm its host key: %s", next.Target("bootstrap", b.host.Name, "-yes", "-hostkey="+print))}
+	}
+	return changed, nil
+}
+
+// remember notes the installed server as the one that got the age key.
+func (b *installation) remember(ctx context.Context, h config.Host) error {
+	now := trust.Host{Address: h.Addr(), HostKey: fingerprint(h.HostKey), When: time.Now().UTC()}
+	return trust.Change(ctx, b.p.Dir, func(r *trust.Record) { r.Confirm(h.Name, now) })
 }
 
 // doomed lists what is lost and what comes in its place.

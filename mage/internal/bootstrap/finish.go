@@ -19,6 +19,9 @@ func (b *installation) finish(ctx context.Context) (*Installed, error) {
 		b.p.Log.Warn("%s: the new system lets %s in, not %s; write user: %s in vps.yaml", h.Name, h.User, b.host.User, h.User)
 	}
 	pinned, pinErr := b.pin(h)
+	if err := b.remember(ctx, h); err != nil {
+		b.p.Log.Warn("%s: %v", h.Name, err)
+	}
 	generation, err := b.update(ctx, h)
 	if err != nil {
 		return nil, err

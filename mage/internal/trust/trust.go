@@ -173,6 +173,14 @@ func (r *Record) normalise() {
 	}
 }
 
+// Confirm notes a server as the right one for a name.
+func (r *Record) Confirm(name string, h Host) {
+	if r.Hosts == nil {
+		r.Hosts = map[string]Host{}
+	}
+	r.Hosts[name] = h
+}
+
 // Changed says what of a host differs from the last time that it was given a
 // key. "" means nothing.
 func (r Record) Changed(name string, now Host) string {
