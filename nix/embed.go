@@ -7,8 +7,8 @@ package nix
 
 import "embed"
 
-// Files holds flake.nix, flake.lock, modules/ and home-manager/, with paths
+// Files holds flake.nix, flake.lock, modules/, home-manager/ and examples/, with paths
 // relative to this folder.
 //
-//go:embed flake.nix flake.lock modules home-manager
+//go:embed flake.nix flake.lock modules home-manager examples
 var Files embed.FS

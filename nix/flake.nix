@@ -56,13 +56,14 @@
           system = "aarch64-linux";
         };
 
-        # A host of your own, with another name and another disk:
+        # A host of your own, with another name and another disk, and something to
+        # do (./examples has more):
         #
         # web-1 = {
         #   system = "x86_64-linux";
         #   modules = [
-        #     { vps.hostName = "web-1"; vps.disk = "/dev/vda"; }
-        #     ./modules/web.nix
+        #     { vps.hostName = "web-1"; vps.disk = "/dev/vda"; vps.openclaw.enable = false; }
+        #     ./examples/web.nix
         #   ];
         # };
       };
@@ -74,10 +75,10 @@
           modules ? [ ],
         }:
         nixpkgs.lib.nixosSystem {
-          # Two values that a module cannot know by itself; security.nix uses
-          # both. The URL is read from `inputs` above, so that the release is
-          # named in one place only.
+          # What a module cannot know by itself. The URL is read from `inputs`
+          # above, so that the release is named in one place only.
           specialArgs = {
+            inherit nix-openclaw;
             flakeOutput = name;
             nixpkgsUrl = (import ./flake.nix).inputs.nixpkgs.url;
           };
@@ -91,15 +92,10 @@
             ./modules/system.nix
             ./modules/security.nix
             ./modules/sops.nix
+            ./modules/openclaw.nix
+            ./modules/deploy.nix
             ./modules/facts.nix
-            {
-              nixpkgs.hostPlatform = system;
-              nixpkgs.overlays = [ nix-openclaw.overlays.default ];
-              home-manager.users.openclaw.imports = [
-                nix-openclaw.homeManagerModules.openclaw
-                ./home-manager/openclaw.nix
-              ];
-            }
+            { nixpkgs.hostPlatform = system; }
           ]
           ++ modules;
         };
@@ -111,6 +107,13 @@
     in
     {
       nixosConfigurations = builtins.mapAttrs mkHost hosts;
+
+      # For a flake that has servers of its own: what `mage update` needs of them,
+      # and nothing of ours.
+      nixosModules.vps.imports = [
+        ./modules/deploy.nix
+        ./modules/facts.nix
+      ];
 
       # `nix flake check` builds these: each host of the machine's own
       # architecture. With --no-build it only evaluates them.

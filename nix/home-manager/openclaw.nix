@@ -65,9 +65,48 @@ in
       # module itself would write a file in /tmp.
       StandardOutput = lib.mkForce "journal";
       StandardError = lib.mkForce "journal";
-      # Files that it makes are its own, and it can gain no rights.
-      UMask = "0077";
+
+      # It runs what a language model says, so what a model can be talked into is
+      # kept small. It may write into its home and its own /tmp, read the rest of
+      # what its user may read, and talk to the internet.
+      UMask = "0077"; # files that it makes are its own
       NoNewPrivileges = true;
+      ProtectSystem = "strict";
+      ReadWritePaths = [ "%h" ];
+      PrivateTmp = true;
+      PrivateDevices = true;
+      ProtectProc = "invisible"; # not the processes of others
+      # Not the Nix daemon, which builds what it is told with more memory than this.
+      InaccessiblePaths = [ "-/nix/var/nix/daemon-socket" ];
+      ProtectClock = true;
+      ProtectControlGroups = true;
+      ProtectHostname = true;
+      ProtectKernelLogs = true;
+      ProtectKernelModules = true;
+      ProtectKernelTunables = true;
+      RestrictAddressFamilies = [
+        "AF_UNIX"
+        "AF_INET"
+        "AF_INET6"
+        "AF_NETLINK" # the list of network interfaces
+      ];
+      RestrictNamespaces = true;
+      RestrictRealtime = true;
+      RestrictSUIDSGID = true;
+      LockPersonality = true;
+      KeyringMode = "private";
+      CapabilityBoundingSet = "";
+      # What a service needs. Not MemoryDenyWriteExecute: Node compiles as it runs.
+      SystemCallArchitectures = "native";
+      SystemCallFilter = [
+        "@system-service"
+        "~@privileged"
+        "~@resources"
+      ];
+      SystemCallErrorNumber = "EPERM"; # an error that a program can handle
+      # The rest of a small server stays reachable.
+      MemoryMax = "75%";
+      TasksMax = 1000;
     };
   };
 

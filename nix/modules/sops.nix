@@ -5,6 +5,7 @@
 # A secret of your own is two steps: `mage secrets:set NAME`, and one more entry
 # in `secrets` below. Use its path in other modules as
 # config.sops.secrets."NAME".path.
+{ config, lib, ... }:
 {
   sops = {
     # Beside this folder once the tree is put together for the server.
@@ -17,21 +18,32 @@
     age.sshKeyPaths = [ ];
     gnupg.sshKeyPaths = [ ];
 
-    secrets = {
+    secrets = lib.mkMerge [
+      {
+        # "web/api-token" = {
+        #   owner = "web"; # who reads it; else root
+        #   mode = "0400";
+        # };
+      }
+
       # What a client shows to the OpenClaw gateway. It reads the file as the
       # user openclaw, and refuses one that others could read.
-      "gateway-token" = {
-        owner = "openclaw";
-        mode = "0400";
-      };
+      (lib.mkIf config.vps.openclaw.enable {
+        "gateway-token" = {
+          owner = "openclaw";
+          mode = "0400";
+        };
+      })
 
-      # The public keys that may log in. neededForUsers: there before the users
-      # are. 0444: sshd reads it as the user who logs in, so 0400 would let
-      # root in but not openclaw. Public keys may be read by all.
-      "ssh-public-key" = {
-        neededForUsers = true;
-        mode = "0444";
-      };
-    };
+      # The public keys that may log in, unless all of them are in vps.admins.
+      # neededForUsers: there before the users are. 0444: sshd reads it as the user
+      # who logs in, so 0400 would let in root alone. Public keys may be read by all.
+      (lib.mkIf (config.vps.adminsSecret != null) {
+        ${config.vps.adminsSecret} = {
+          neededForUsers = true;
+          mode = "0444";
+        };
+      })
+    ];
   };
 }

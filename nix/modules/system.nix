@@ -10,25 +10,7 @@
 let
   inherit (lib) mkOption types;
   cfg = config.vps;
-
-  # nixos-upgrade and the recovery below both stay away while a deployment is
-  # under way: it holds a lock on this file, which ends with its process, so
-  # nothing is ever left locked. No file means that no deployment ever ran.
-  noDeploymentRunning = pkgs.writeShellScript "vps-no-deployment-running" ''
-    lock=/var/lib/vps/lock
-    [ -e "$lock" ] || exit 0
-    ${pkgs.util-linux}/bin/flock --nonblock "$lock" ${pkgs.coreutils}/bin/true && exit 0
-    echo "a deployment holds $lock: not now"
-    exit 1
-  '';
-
-  # A commit that a crash interrupted must be finished or undone before
-  # anything else changes the system.
-  nothingToRecover = pkgs.writeShellScript "vps-nothing-to-recover" ''
-    [ -e /var/lib/vps/intent ] || exit 0
-    echo "an interrupted deployment waits for recovery: see systemctl status vps-recover"
-    exit 1
-  '';
+  isArm = pkgs.stdenv.hostPlatform.isAarch64;
 in
 {
   # Drivers that virtual machines need to find their disk and network.
@@ -101,23 +83,36 @@ in
       # Each generation in the menu may keep a kernel on the 512 MB of /boot,
       # and the next is copied before the oldest goes. An arm kernel is not
       # compressed: about 80 MB with its initrd, against 40 on x86.
-      configurationLimit = if pkgs.stdenv.hostPlatform.isAarch64 then 3 else 5;
+      configurationLimit = if isArm then 3 else 5;
     };
     boot.tmp.cleanOnBoot = true;
     services.qemuGuest.enable = true;
 
-    # root administers, openclaw runs the service. Nobody has a password, and
-    # openclaw is not in "wheel": it cannot use sudo.
-    users.users.openclaw = {
-      isNormalUser = true;
-      description = "OpenClaw gateway";
-      # Its services start at boot. Without this they would wait for a login.
-      linger = true;
-    };
+    # A server that was resized gets the larger root when it starts.
+    boot.growPartition = true;
+    fileSystems."/".autoResize = true;
+
+    # Nobody sits at the console, and root has no password for it. So whatever
+    # fails, the server goes on to where SSH may be had: without a disk that it
+    # cannot mount, or by starting again.
+    systemd.enableEmergencyMode = false;
+    boot.kernelParams = [
+      "panic=30"
+      "boot.panic_on_fail" # the same for a start that finds no root file system
+    ]
+    # An arm kernel would write to a serial line, which the provider does not show.
+    ++ lib.optional isArm "console=tty1";
+    boot.kernel.sysctl."kernel.panic_on_oops" = 1;
+    # Hangs count, too: systemd has to say every 15 seconds that it lives. softdog
+    # is for machines without a watchdog in their hardware, as most rented ones.
+    boot.kernelModules = [ "softdog" ];
+    systemd.settings.Manager.RuntimeWatchdogSec = "30s";
+    boot.initrd.kernelModules = lib.optional isArm "virtio_gpu";
+
+    # Only members of wheel may even start sudo.
     security.sudo.execWheelOnly = true;
 
-    # Home Manager does for a user what NixOS does for the machine; what it does
-    # for openclaw is in ../home-manager.
+    # Home Manager does for a user what NixOS does for the machine.
     home-manager = {
       useGlobalPkgs = true;
       useUserPackages = true;
@@ -133,16 +128,20 @@ in
           "nix-command"
           "flakes"
         ];
-        # Nix believes its database for ever: what is registered there has to be on
-        # the disk, or a power cut in the nightly upgrade leaves empty files. Nix 2.26
-        # does so for what it downloads, not for what it builds.
-        fsync-store-paths = true;
         # One build at a time: two big ones do not fit into a small memory.
         max-jobs = 1;
         # Free 3 GB of unused store when less than 1 GB is left in a build.
         min-free = 1024 * 1024 * 1024;
         max-free = 3 * 1024 * 1024 * 1024;
+        # Who may ask the daemon to build.
+        allowed-users = [
+          "root"
+          "@wheel"
+        ];
       };
+      # A build takes what the services leave.
+      daemonCPUSchedPolicy = "batch";
+      daemonIOSchedClass = "idle";
       # Old generations go after a month, and with them what only they used.
       gc = {
         automatic = true;
@@ -152,6 +151,14 @@ in
       optimise.automatic = true;
       # The flake says what is installed; channels would be a second truth.
       channel.enable = false;
+    };
+
+    # And when memory ends, it is the build that goes: systemd-oomd ends it when
+    # nine tenths of the swap are in use, before the kernel has to choose.
+    systemd.services.nix-daemon.serviceConfig = {
+      OOMScoreAdjust = 250;
+      CPUWeight = 20;
+      ManagedOOMSwap = "kill";
     };
 
     # Some programs are compiled on the server, which may have 4 GB of memory:
@@ -167,51 +174,6 @@ in
 
     # The manual of NixOS takes long to build and is on the web.
     documentation.nixos.enable = false;
-
-    # What deployments keep: record, trees, logs. For root alone.
-    systemd.tmpfiles.rules = [ "d /var/lib/vps 0700 root root -" ];
-
-    # Finishes or undoes a deployment that a crash or a power cut interrupted in
-    # its last step. Every deployment leaves the script for it, so that the two
-    # always fit together; without one, or with nothing to recover, nothing runs.
-    systemd.services.vps-recover = {
-      description = "Finish or undo an interrupted deployment";
-      wantedBy = [ "multi-user.target" ];
-      after = [ "local-fs.target" ];
-      before = [ "nixos-upgrade.service" ];
-      # A deployment is what may bring a new version of this unit: it must not
-      # be stopped half-way because of that.
-      restartIfChanged = false;
-      stopIfChanged = false;
-      unitConfig.ConditionPathExists = [
-        "/var/lib/vps/intent"
-        "/var/lib/vps/supervisor.sh"
-      ];
-      path = [
-        pkgs.bash
-        pkgs.coreutils
-        pkgs.findutils
-        pkgs.util-linux
-        pkgs.gnutar
-        pkgs.gnugrep
-        pkgs.gnused
-        config.nix.package
-        config.systemd.package
-      ];
-      environment.HOME = "/root";
-      serviceConfig = {
-        Type = "oneshot";
-        ExecCondition = [ "${noDeploymentRunning}" ];
-        ExecStart = "${pkgs.bash}/bin/sh /var/lib/vps/supervisor.sh recover";
-        TimeoutStartSec = "15min";
-      };
-    };
-
-    # The nightly upgrade is skipped, not failed, while a deployment runs.
-    systemd.services.nixos-upgrade.serviceConfig.ExecCondition = [
-      "${nothingToRecover}"
-      "${noDeploymentRunning}"
-    ];
 
     # The release whose defaults the data on this server began with. It stays
     # as it is when nixpkgs moves on: raising it converts nothing.

@@ -76,3 +76,10 @@ chmod 0777 /run/secrets-for-users.d/1
 echo "root while the folder is writable for all: $(try root ours)"
 chmod 0751 /run/secrets-for-users.d/1
 echo "root when it is not: $(try root ours)"
+
+# A key in the list of one user, as NixOS writes it, opens no other.
+mkdir -m 0755 /run/authorized_keys.d
+cp "$folder/other.pub" /run/authorized_keys.d/openclaw
+chmod 0444 /run/authorized_keys.d/openclaw
+echo "openclaw with a key of openclaw's list: $(try openclaw other)"
+echo "root with a key of openclaw's list: $(try root other)"

@@ -30,6 +30,8 @@ func TestSSHDLetsInRootAndOpenclaw(t *testing.T) {
 		"openclaw with a key of its own making: refused",
 		"root while the folder is writable for all: refused",
 		"root when it is not: root",
+		"openclaw with a key of openclaw's list: openclaw",
+		"root with a key of openclaw's list: refused",
 	}, runSSHD(t, c, path, mode))
 }
 
@@ -119,7 +121,7 @@ func sshdConfig(t *testing.T, c config, dir string) string {
 	path, _ := declaredKey(t, c)
 	fmt.Fprintf(&text, "Port %v\nListenAddress 127.0.0.1\nHostKey %s/host\nPidFile none\n",
 		c.at(t, "services", "openssh", "ports").([]any)[0], dir)
-	fmt.Fprintf(&text, "AuthorizedKeysFile %s /etc/ssh/authorized_keys.d/%%u\n", path)
+	fmt.Fprintf(&text, "AuthorizedKeysFile %s /run/authorized_keys.d/%%u\n", path)
 	text.WriteString("StrictModes yes\nLogLevel VERBOSE\nUsePAM no\n")
 	return text.String()
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,7 +31,9 @@ func TestNixConfigurations(t *testing.T) {
 			t.Run("disk", func(t *testing.T) { checkDisk(t, c, kernels) })
 			t.Run("users", func(t *testing.T) { checkUsers(t, c) })
 			t.Run("openclaw", func(t *testing.T) { checkOpenclaw(t, c) })
+			t.Run("sandbox", func(t *testing.T) { checkSandbox(t, c) })
 			t.Run("recovery", func(t *testing.T) { checkRecovery(t, c) })
+			t.Run("unattended", func(t *testing.T) { checkUnattended(t, c, name == "vps-arm") })
 			t.Run("small", func(t *testing.T) { checkSmallServer(t, c) })
 		})
 	}
@@ -56,6 +59,9 @@ func checkFirewall(t *testing.T, c config) {
 		"enable": true, "maxretry": 5.0, "bantime": "1h",
 		"bantime-increment": map[string]any{"enable": true, "maxtime": "168h"},
 	}, c.at(t, "services", "fail2ban"), "the sshd jail exists by itself and takes sshd's port")
+	filter := c.at(t, "environment", "etc", "fail2ban/filter.d/sshd.local", "text")
+	assert.Contains(t, filter, "authenticating user", "what it counts is shown by TestFail2ban in e2e")
+	assert.Equal(t, []any{filter}, c.at(t, "systemd", "services", "fail2ban", "restartTriggers"))
 }
 
 func checkUpgrade(t *testing.T, c config, output string) {
@@ -137,6 +143,40 @@ func checkOpenclaw(t *testing.T, c config) {
 	}, unit.strings(t, "Unit", "X-Restart-Triggers"))
 }
 
+// The figures that this gives are in RELIABILITY.md; that a Node program runs so
+// was seen under a real user manager.
+func checkSandbox(t *testing.T, c config) {
+	service := config(c.at(t, "home-manager", "users", "openclaw", "systemd", "user", "services", "openclaw-gateway", "Service").(map[string]any))
+	for _, name := range []string{"NoNewPrivileges", "PrivateTmp", "PrivateDevices", "RestrictNamespaces", "RestrictSUIDSGID"} {
+		assert.Equal(t, true, service.at(t, name), name)
+	}
+	assert.Equal(t, "strict", service.at(t, "ProtectSystem"))
+	assert.Equal(t, []string{"%h"}, service.strings(t, "ReadWritePaths"))
+	assert.Contains(t, service.strings(t, "InaccessiblePaths"), "-/nix/var/nix/daemon-socket")
+	assert.NotContains(t, service, "MemoryDenyWriteExecute", "Node compiles as it runs")
+	assert.Contains(t, service, "MemoryMax")
+	assert.Contains(t, service, "TasksMax")
+	assert.Equal(t, "asDropin", c.at(t, "systemd", "slices", "user-", "overrideStrategy"), "there is no slice of that name")
+	assert.Contains(t, c.strings(t, "systemd", "slices", "user-", "sliceConfig", "IPAddressDeny"), "169.254.169.254")
+	assert.ElementsMatch(t, []string{"root", "@wheel", "openclaw"}, c.strings(t, "nix", "settings", "allowed-users"),
+		"Home Manager asks the daemon as the user")
+}
+
+// What fails, nobody is at the console to see.
+func checkUnattended(t *testing.T, c config, arm bool) {
+	assert.Equal(t, false, c.at(t, "systemd", "enableEmergencyMode"))
+	assert.Equal(t, "30s", c.at(t, "systemd", "settings", "Manager", "RuntimeWatchdogSec"))
+	assert.Contains(t, c.strings(t, "boot", "kernelModules"), "softdog")
+	parameters := c.strings(t, "boot", "kernelParams")
+	assert.Contains(t, parameters, "panic=30")
+	assert.Contains(t, parameters, "boot.panic_on_fail")
+	assert.Equal(t, arm, slices.Contains(parameters, "console=tty1"))
+	assert.Equal(t, true, c.at(t, "boot", "growPartition"))
+	assert.Equal(t, true, c.at(t, "fileSystems", "/", "autoResize"))
+	assert.Equal(t, "batch", c.at(t, "nix", "daemonCPUSchedPolicy"))
+	assert.Equal(t, 250.0, c.at(t, "systemd", "services", "nix-daemon", "serviceConfig", "OOMScoreAdjust"))
+}
+
 func checkSmallServer(t *testing.T, c config) {
 	assert.Equal(t, true, c.at(t, "zramSwap", "enable"))
 	assert.Equal(t, []any{map[string]any{"device": "/var/lib/swapfile", "size": 4096.0}}, c.at(t, "swapDevices"))
@@ -146,7 +186,7 @@ func checkSmallServer(t *testing.T, c config) {
 	assert.Equal(t, "vps", c.at(t, "networking", "hostName"))
 	assert.Equal(t, "UTC", c.at(t, "time", "timeZone"))
 	assert.Equal(t, "26.05", c.at(t, "system", "stateVersion"))
-	assert.NotContains(t, c.at(t, "networking"), "interfaces", "no address without one")
+	assert.Empty(t, c.at(t, "networking", "interfaces"), "no address without one")
 }
 
 func checkRecovery(t *testing.T, c config) {
@@ -208,6 +248,65 @@ func checkConditions(t *testing.T, scripts []string) {
 
 	require.NoError(t, os.WriteFile(intent, nil, 0o600))
 	assert.False(t, passes(), "one was interrupted")
+}
+
+// One line leaves OpenClaw out, with its user, its secret and its keys.
+func TestNixWithoutOpenclaw(t *testing.T) {
+	t.Parallel()
+	n := needNix(t).assemble(t, with(t, "modules/openclaw.nix", "default = true;", "default = false;"))
+	for _, c := range n.configs(t) {
+		assert.NotContains(t, c.at(t, "users", "users"), "openclaw")
+		assert.NotContains(t, c.at(t, "sops", "secrets"), "gateway-token")
+		assert.Contains(t, c.at(t, "sops", "secrets"), "ssh-public-key")
+		assert.Equal(t, []string{"root"}, c.strings(t, "services", "openssh", "settings", "AllowUsers"))
+		assert.Empty(t, c.at(t, "home-manager", "users"))
+	}
+}
+
+// Keys in plain text, and no secret: each list opens its user, and the admins' all.
+func TestNixLoginKeysInPlainText(t *testing.T) {
+	t.Parallel()
+	changes := with(t, "flake.nix", `{ nixpkgs.hostPlatform = system; }`, `{
+		nixpkgs.hostPlatform = system;
+		vps.admins = [ "ssh-ed25519 admin" ];
+		vps.adminsSecret = null;
+		vps.openclaw.sshKeys = [ "ssh-ed25519 user" ];
+	}`)
+	for _, c := range needNix(t).assemble(t, changes).configs(t) {
+		assert.Equal(t, []string{"ssh-ed25519 admin"}, c.strings(t, "users", "users", "root", "openssh", "authorizedKeys", "keys"))
+		assert.Equal(t, []string{"ssh-ed25519 admin", "ssh-ed25519 user"},
+			c.strings(t, "users", "users", "openclaw", "openssh", "authorizedKeys", "keys"))
+		assert.NotContains(t, c.at(t, "sops", "secrets"), "ssh-public-key")
+		assert.NotContains(t, c.at(t, "services", "openssh"), "authorizedKeysFiles", "NixOS adds the file of each user")
+		assert.Equal(t, []any{true}, assertions(t, c))
+	}
+}
+
+// Without any key for root the build fails, with the reason.
+func TestNixWithoutAnyLoginKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	n := needNix(t).assemble(t, with(t, "modules/security.nix", `default = "ssh-public-key";`, "default = null;"))
+	for _, c := range n.configs(t) {
+		assert.Equal(t, []any{false}, assertions(t, c))
+	}
+}
+
+// assertions are those of nix/ itself, as they turn out.
+func assertions(t *testing.T, c config) []any {
+	t.Helper()
+	var results []any
+	for _, a := range c.at(t, "assertions").([]any) {
+		results = append(results, a.(map[string]any)["assertion"])
+	}
+	return results
+}
+
+// with is a file of nix/ in which one thing is replaced by another.
+func with(t *testing.T, file, old, replacement string) files {
+	t.Helper()
+	text := ourFiles(t)[file]
+	require.Equal(t, 1, strings.Count(text, old), "%q in %s", old, file)
+	return files{file: strings.Replace(text, old, replacement, 1)}
 }
 
 // One line changes the port of sshd and of the firewall; fail2ban follows sshd.

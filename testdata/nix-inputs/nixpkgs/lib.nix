@@ -35,10 +35,13 @@ let
     mkForce = override 50;
     # Types are not checked here; the real modules do that.
     types = {
+      bool = { };
       str = { };
       port = { };
+      listOf = type: { };
       nullOr = type: { };
     };
+    optional = condition: item: if condition then [ item ] else [ ];
     nixosSystem =
       {
         modules,
@@ -68,23 +71,34 @@ let
     else
       [ { inherit priority value; } ];
 
+  plain = value: builtins.isAttrs value && !(value ? outPath) && !(value ? _type);
+  conditional = value: isType "if" value && plain value.content;
+
+  # push moves a condition into the set that it stands before, so that the names in
+  # the set are known before the condition is, which may ask for one of them.
+  push =
+    value:
+    if conditional value then builtins.mapAttrs (name: lib.mkIf value.condition) value.content else value;
+
   # merge makes one value of all definitions of one place in the tree.
   merge =
     path: definitions:
     let
-      all = builtins.concatMap (discharge 100) definitions;
+      all = builtins.concatMap (definition: discharge 100 (push definition)) definitions;
       strongest = builtins.foldl' (a: d: if d.priority < a then d.priority else a) 10000 all;
       values = map (d: d.value) (builtins.filter (d: d.priority == strongest) all);
       trees = map (d: d.value) all;
       first = builtins.head values;
-      plain = value: builtins.isAttrs value && !(value ? outPath);
     in
     if builtins.all plain trees then
       # An empty set stays one, and what is defined by nothing but a false
-      # condition is not there at all.
+      # condition is not there at all. Near the root NixOS knows the names from the
+      # options, whatever the conditions.
       builtins.mapAttrs (name: merge (path ++ [ name ])) (
         builtins.zipAttrsWith (name: values: values) (
-          map (filterAttrs (name: value: discharge 100 value != [ ])) trees
+          map (filterAttrs (
+            name: value: (builtins.length path < 2 && conditional value) || discharge 100 value != [ ]
+          )) trees
         )
       )
     else if builtins.all builtins.isList values then
