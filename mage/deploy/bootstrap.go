@@ -77,7 +77,7 @@ func (p *Project) firstUpdate(ctx context.Context, pre *prepared, d *remote.Dial
 	own := *p
 	own.Dialer = d
 	results := own.fleet(ctx, []config.Host{h}, 1, func(ctx context.Context, h config.Host, line *observe.Line) Result {
-		u := &update{p: &own, pre: pre, o: DefaultUpdate(), host: h, line: line}
+		u := own.updateOf(pre, DefaultUpdate(), h, line)
 		return u.run(ctx)
 	})
 	return results[0].After, summary(results)

@@ -36,7 +36,7 @@ func (c *hostCheck) health(f run.Facts) {
 
 // inspect looks for a pending reboot, and for certificates that run out.
 func (c *hostCheck) inspect(ctx context.Context) {
-	out, err := c.link.ask(ctx, c.link.shell().Inspect())
+	out, err := c.link.Ask(ctx, c.link.Shell.Inspect())
 	if err != nil {
 		c.err("reboot", c.link.askFailure("look at the running kernel", err), next.Step{})
 		return

@@ -58,7 +58,7 @@ func (c *hostCheck) run(ctx context.Context) {
 	if !c.reach(ctx) {
 		return
 	}
-	defer c.link.close()
+	defer c.link.Close()
 	began := time.Now()
 	keyFile := defaultAgeKey
 	if age := c.declares(c.h.KnownOutput()).Age; age != nil && age.KeyFile != "" {
@@ -104,7 +104,7 @@ func (c *hostCheck) reach(ctx context.Context) bool {
 		return false
 	}
 	c.link = l
-	c.pass("reachable", "%s on port %d", c.h.Address, l.port)
+	c.pass("reachable", "%s on port %d", c.h.Address, l.At())
 	where := "known_hosts"
 	if c.h.HostKey != "" {
 		where = "vps.yaml"
@@ -142,7 +142,7 @@ func (c *hostCheck) clock(theirs, before, after time.Time) {
 // needs for ever.
 func (c *hostCheck) fresh(ctx context.Context, server run.Facts) run.FreshFacts {
 	disks := c.declares(output(c.h, server)).Disks
-	out, err := c.link.ask(ctx, c.link.shell().Fresh(disks))
+	out, err := c.link.Ask(ctx, c.link.Shell.Fresh(disks))
 	if err != nil {
 		c.err("disk", c.link.askFailure("look at the disks", err), next.Step{})
 		return run.FreshFacts{}
@@ -197,7 +197,7 @@ func (c *hostCheck) boot(f run.Facts) {
 // port: where the server listens, where it is looked for, and where the present
 // tree lets it listen. An update follows a port that moves.
 func (c *hostCheck) port(ports []int) {
-	here := c.link.port
+	here := c.link.At()
 	switch {
 	case here != c.h.Port && c.h.PortDeclared:
 		c.fail("port", next.Say("write port: %d for it in vps.yaml", here), "it answers on port %d, and is looked for on port %d", here, c.h.Port)

@@ -133,7 +133,7 @@ func (l *link) oldFile(ctx context.Context, e tree.Entry, record *run.Record) ([
 			}
 		}
 	}
-	data, err := l.ask(ctx, l.shell().ReadTreeFile(e.Path))
+	data, err := l.treeFile(ctx, e.Path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the server's %s: %w", e.Path, err)
 	}

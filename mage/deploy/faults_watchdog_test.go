@@ -198,7 +198,10 @@ func logins(ctx context.Context, v *victim, h config.Host, begin <-chan struct{}
 		} else if ctx.Err() == nil {
 			away = time.Since(from)
 		}
-		_ = pause(ctx, 50*time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 	return away
 }

@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -181,7 +180,7 @@ func asInstalled(c *candidate) config.Host {
 // impatient shortens what a person would wait for.
 func (f *fixture) impatient() {
 	f.Dialer.HandshakeTimeout = time.Second
-	f.bounds = bounds{answer: 500 * time.Millisecond, build: 2 * time.Second, margin: time.Second, log: 1 << 20, rate: 1 << 20}
+	f.bounds = run.Bounds{Answer: 500 * time.Millisecond, Build: 2 * time.Second, Margin: time.Second, Log: 1 << 20, Rate: 1 << 20}
 }
 
 // survived writes one attack down, if nothing failed.
@@ -251,6 +250,20 @@ const inTime = "did not end the run"
 // than hostileTime.
 const patient = 25 * time.Second
 
+// What commands are told apart by: the script that their shell is given.
+const (
+	callFollow  = "set -- 'follow'"
+	callProbe   = "set -- 'probe'"
+	callSession = "AGE_KEY=" // facts, and a shell that may take orders
+)
+
+// called says whether a command is the one that is named, and gives its input whole.
+func called(call string, stdin io.Reader) (bool, io.Reader) {
+	start := make([]byte, 64)
+	n, _ := io.ReadAtLeast(stdin, start, len("{\n"+callFollow))
+	return strings.Contains(string(start[:n]), call), io.MultiReader(bytes.NewReader(start[:n]), stdin)
+}
+
 // ofLog says that an attack shows the run as it is, and its log as it pleases.
 const ofLog = "log"
 
@@ -269,23 +282,23 @@ func midAttacks(t *testing.T) []midAttack {
 		}
 	}
 	return []midAttack{
-		{"status: nothing", "'follow'", silence(t), unknown, inTime},
-		{"status: endless garbage", "'follow'", endless("\x1b[2J\x1b]0;owned\a\n"), unknown, "status lines"},
-		{"status: endless line", "'follow'", endless("building"), unknown, "too long"},
-		{"status: endless building", "'follow'", endless("1 building\n"), unknown, "status lines"},
-		{"status: ends at once", "'follow'", says(""), unknown, "lost sight"},
-		{"status: an end that does not exist", "'follow'", held("1 end result=\x1b[31mwonderful\n"), unknown, "wonderful"},
-		{"status: an end with a log that never comes", "'follow'", held("1 end result=failed log=99999999999 message=\x1b[1mno\n"), []Code{CodeFailed}, "no"},
-		{"status: switching for ever", "'follow'", held("1 switching\n"), unknown, inTime},
-		{"status: dead, and nothing after it", "'follow'", held("1 gone armed=1\n"), unknown, inTime},
+		{"status: nothing", callFollow, silence(t), unknown, inTime},
+		{"status: endless garbage", callFollow, endless("\x1b[2J\x1b]0;owned\a\n"), unknown, "status lines"},
+		{"status: endless line", callFollow, endless("building"), unknown, "too long"},
+		{"status: endless building", callFollow, endless("1 building\n"), unknown, "status lines"},
+		{"status: ends at once", callFollow, says(""), unknown, "lost sight"},
+		{"status: an end that does not exist", callFollow, held("1 end result=\x1b[31mwonderful\n"), unknown, "wonderful"},
+		{"status: an end with a log that never comes", callFollow, held("1 end result=failed log=99999999999 message=\x1b[1mno\n"), []Code{CodeFailed}, "no"},
+		{"status: switching for ever", callFollow, held("1 switching\n"), unknown, inTime},
+		{"status: dead, and nothing after it", callFollow, held("1 gone armed=1\n"), unknown, inTime},
 		{"log: endless", ofLog, inLog(run.LogMark+"\n", endless("\x1b[31mbuilding\x1b[0m\r\x9b2J\u202e\n")), []Code{CodeDone}, ""},
 		{"log: endless line", ofLog, inLog(run.LogMark+"\n", endless("\x1b]0;owned")), []Code{CodeDone}, ""},
 		{"log: endless, and never its mark", ofLog, inLog("", endless("\x1b]0;owned")), []Code{CodeDone}, ""},
 		{"log: another than there is", ofLog, inLog(run.LogMark+"\n", held("\x1b[2Jbuilding\a\u202e\n")), []Code{CodeDone}, ""},
-		{"look at the new system: nothing", "'probe'", silence(t), undone, ""},
-		{"look at the new system: endless", "'probe'", endless("unit=system a.service failed\n"), undone, ""},
-		{"look at the new system: another system", "'probe'", held("current=/nix/store/a\nwanted=\x1b[2J\nprobed=1\n"), undone, ""},
-		{"look at the new system: a verdict never taken", "'probe'", held("current=/a\nwanted=/a\nprobed=1\n"), undone, ""},
+		{"look at the new system: nothing", callProbe, silence(t), undone, ""},
+		{"look at the new system: endless", callProbe, endless("unit=system a.service failed\n"), undone, ""},
+		{"look at the new system: another system", callProbe, held("current=/nix/store/a\nwanted=\x1b[2J\nprobed=1\n"), undone, ""},
+		{"look at the new system: a verdict never taken", callProbe, held("current=/a\nwanted=/a\nprobed=1\n"), undone, ""},
 	}
 }
 
@@ -311,19 +324,19 @@ func TestFaultsHostileServersInARun(t *testing.T) {
 			was, tree := s.CurrentSystem(), s.TreeDigest()
 			f.write("x.nix", "1")
 			s.SetLinks(func(int) vpstest.Link { return a.link(s) })
-			if a.call != "'probe'" {
+			if a.call != callProbe {
 				cut.Store(int32(len(s.Connections()) + 1))
 			}
 			o := quick()
 			if a.codes[0] == CodeUnknown {
 				f.impatient()
-				f.bounds.answer = 10 * time.Second // what it does answer may take its time
+				f.bounds.Answer = 10 * time.Second // what it does answer may take its time
 				if a.says != inTime {
-					f.bounds.build, f.bounds.margin = patient, patient // something else ends it
+					f.bounds.Build, f.bounds.Margin = patient, patient // something else ends it
 				}
 				o.Confirm, o.SwitchTimeout = time.Second, time.Second
 			} else { // the run's own deadlines end it
-				f.bounds = bounds{answer: 10 * time.Second, log: 1 << 20}
+				f.bounds = run.Bounds{Answer: 10 * time.Second, Log: 1 << 20}
 				o.Confirm = 2 * time.Second
 			}
 			var err error
@@ -343,7 +356,7 @@ func TestFaultsHostileServersInARun(t *testing.T) {
 				assert.Equal(t, tree, s.TreeDigest())
 			}
 			s.SetLinks(func(int) vpstest.Link { return vpstest.Link{} })
-			f.bounds = bounds{}
+			f.bounds = run.Bounds{}
 			f.mustUpdate("web")
 			assert.Equal(t, s.CurrentSystem(), s.BootDefault())
 			survived(t, a.name, took, grew)
@@ -353,13 +366,13 @@ func TestFaultsHostileServersInARun(t *testing.T) {
 
 func (a midAttack) link(s *vpstest.Server) vpstest.Link {
 	if a.call != ofLog {
-		return answeringTo(a.call, a.speak)
+		return answeringTo(s, a.call, a.speak)
 	}
 	return vpstest.Link{Exec: func(line string, stdin io.Reader, stdout, stderr io.Writer) (int, bool) {
-		if !strings.Contains(line, "'follow'") {
-			return 0, false
+		follow, stdin := called(callFollow, stdin)
+		if follow {
+			go a.speak(nil, nil, stderr)
 		}
-		go a.speak(nil, nil, stderr)
 		real := exec.Command("/bin/sh", "-c", line)
 		real.Env = []string{"VPS_ROOT=" + s.Root(), "PATH=" + s.Path("run/current-system/sw/bin")}
 		real.Stdin, real.Stdout, real.WaitDelay = stdin, stdout, time.Second
@@ -368,12 +381,17 @@ func (a midAttack) link(s *vpstest.Server) vpstest.Link {
 	}}
 }
 
-func answeringTo(call string, speak func(io.Reader, io.Writer, io.Writer)) vpstest.Link {
+func answeringTo(s *vpstest.Server, call string, speak func(io.Reader, io.Writer, io.Writer)) vpstest.Link {
 	return vpstest.Link{Exec: func(line string, stdin io.Reader, stdout, stderr io.Writer) (int, bool) {
-		if !strings.Contains(line, call) {
-			return 0, false
+		is, stdin := called(call, stdin)
+		if is {
+			speak(stdin, stdout, stderr)
+			return 0, true
 		}
-		speak(stdin, stdout, stderr)
+		real := exec.Command("/bin/sh", "-c", line)
+		real.Env = []string{"VPS_ROOT=" + s.Root(), "PATH=" + s.Path("run/current-system/sw/bin")}
+		real.Stdin, real.Stdout, real.Stderr, real.WaitDelay = stdin, stdout, stderr, time.Second
+		_ = real.Run()
 		return 0, true
 	}}
 }
@@ -407,7 +425,7 @@ func TestLogBeforeTheAnswerToTheStart(t *testing.T) {
 			return 0, true
 		}}
 	})
-	f.bounds.answer = 10 * time.Second
+	f.bounds.Answer = 10 * time.Second
 	f.mustUpdate("web")
 	assert.Contains(t, f.story.String(), "early")
 }
@@ -445,7 +463,7 @@ func TestFaultsRecordsThatLie(t *testing.T) {
 			}
 			lie := strings.ReplaceAll(c.lie, "%s", pre.digest)
 			text := "facts=1\nnixos=1\narch=x86_64\ntree=dir\nfree.nix=9999999\nfree.etc=9999999\nfree.state=9999999\n" + age + lie + "end\n"
-			s.SetLinks(func(int) vpstest.Link { return answeringTo("/bin/sh -s", says(text)) })
+			s.SetLinks(func(int) vpstest.Link { return answeringTo(s, callSession, says(text)) })
 			f.impatient()
 			grew, took := measured(func() { _, err = f.update("web", quick()) })
 
@@ -456,72 +474,6 @@ func TestFaultsRecordsThatLie(t *testing.T) {
 			harmless(t, f.story.String())
 			assert.Equal(t, digest, s.TreeDigest())
 			survived(t, "a record that lies", took, grew)
-		})
-	}
-}
-
-// SFTP takes the archive only: nothing is ever listed or read by it.
-func TestFaultsHostileSFTP(t *testing.T) {
-	packet := func(kind byte, body string) string {
-		n := len(body) + 1
-		return string([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n), kind}) + body
-	}
-	version := packet(2, "\x00\x00\x00\x03")
-	answer := func(text string) func(io.ReadWriter) {
-		return func(c io.ReadWriter) { flood(c, text) }
-	}
-	after := func(text string) func(io.ReadWriter) {
-		return func(c io.ReadWriter) {
-			_, _ = io.WriteString(c, version)
-			buffer := make([]byte, 64<<10)
-			for {
-				if _, err := c.Read(buffer); err != nil {
-					return
-				}
-				if _, err := io.WriteString(c, text); err != nil {
-					return
-				}
-			}
-		}
-	}
-	every := faults.Points(t, 4, 1, 1)
-	for i, a := range []struct {
-		name  string
-		speak func(io.ReadWriter)
-	}{
-		{"nothing", func(c io.ReadWriter) { _, _ = io.Copy(io.Discard, c) }},
-		{"a shell's greeting", answer("Welcome to the machine\n")},
-		{"a packet of four gigabytes", answer("\xff\xff\xff\xff\x02")},
-		{"version, then nothing", after("")},
-		{"version, then garbage", after("\x00\x01\x00\x00garbage garbage")},
-		{"answers to what was not asked", after(packet(101, "\x00\x00\xff\xff\x00\x00\x00\x00"))},
-		{"endless listing", func(c io.ReadWriter) {
-			_, _ = io.WriteString(c, version)
-			flood(c, packet(104, "\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01a\x00\x00\x00\x01a\x00\x00\x00\x00"))
-		}},
-		{"an error full of escape sequences", after(packet(101, "\x00\x00\x00\x01\x00\x00\x00\x04\x00\x00\x00\x08\x1b[2J\x1b]0;\x00\x00\x00\x00"))},
-	} {
-		if i%every != 0 {
-			continue
-		}
-		t.Run(a.name, func(t *testing.T) {
-			f := newFixture(t)
-			s := f.server("web", vpstest.WithLink(vpstest.Link{SFTP: a.speak}))
-			f.impatient()
-			var err error
-			grew, took := measured(func() { _, err = f.update("web", quick()) })
-
-			require.Error(t, err)
-			term.New(strings.NewReader(""), &buffer{}, f.story).Error(err)
-			assert.Contains(t, []Code{CodeFailed, CodeUnreachable}, codeOf(err), "%v", err)
-			var fail *Failure
-			require.True(t, errors.As(err, &fail))
-			assert.NotEmpty(t, fail.NextStep().String(), "%v", err)
-			assert.Less(t, took, hostileTime)
-			assert.Less(t, grew, int64(hostileMemory))
-			harmless(t, f.story.String())
-			assert.Empty(t, s.Runs())
-			survived(t, "wrong answers by SFTP", took, grew)
 		})
 	}
 }

@@ -1,11 +1,9 @@
 package deploy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/next"
@@ -15,17 +13,18 @@ import (
 
 // link is a host with a connection to it that may be replaced when it drops.
 type link struct {
-	p      *Project
-	host   config.Host
-	client *remote.Client
-	port   int    // where the connection was made
-	key    string // the host key it was made with, in authorized_keys form
+	run.Link
+	p       *Project
+	session *run.Session // that takes orders, if one is open
+	host    config.Host
+	client  *remote.Client // the first connection
+	key     string         // the host key it was made with, in authorized_keys form
 }
 
 // connect logs in on the declared port; if that refuses, on the port where the
 // host answered last, with the same host key rules.
 func (p *Project) connect(ctx context.Context, h config.Host) (*link, error) {
-	l := &link{p: p, host: h}
+	l := p.linkTo(h)
 	if err := p.confirmPin(ctx, h); err != nil {
 		return nil, err
 	}
@@ -41,8 +40,23 @@ func (p *Project) connect(ctx context.Context, h config.Host) (*link, error) {
 		return nil, connectFailure(h.Name, err)
 	}
 	l.key = l.client.HostKeyLine()
-	p.rememberPort(h, l.port)
+	p.rememberPort(h, l.At())
 	return l, nil
+}
+
+// linkTo is a link without a connection.
+func (p *Project) linkTo(h config.Host) *link {
+	l := &link{p: p, host: h}
+	l.Name, l.Port, l.Jumps, l.Bounds = h.Name, h.Port, len(h.Jumps), p.bounds
+	l.Shell = run.Shell{Sudo: h.User != "" && h.User != "root"}
+	l.Login = func(ctx context.Context, port int) (run.Conn, error) {
+		client, err := l.login(ctx, port)
+		if err != nil {
+			return nil, err
+		}
+		return client, nil
+	}
+	return l
 }
 
 func (l *link) dial(ctx context.Context, port int) error {
@@ -50,7 +64,8 @@ func (l *link) dial(ctx context.Context, port int) error {
 	if err != nil {
 		return err
 	}
-	l.client, l.port = client, port
+	l.client = client
+	l.Use(client, port)
 	return nil
 }
 
@@ -59,7 +74,7 @@ func (l *link) dial(ctx context.Context, port int) error {
 // port, too.
 func (l *link) login(ctx context.Context, port int) (*remote.Client, error) {
 	client, err := l.p.Dialer.Dial(ctx, l.target(port))
-	if err == nil && l.key != "" && port != l.port && l.host.HostKey == "" {
+	if err == nil && l.key != "" && port != l.At() && l.host.HostKey == "" {
 		t := l.host.Target
 		t.Port = port
 		if err := l.p.Dialer.RecordHostKeys(t, l.key); err != nil {
@@ -78,82 +93,51 @@ func (l *link) target(port int) remote.Target {
 	return t
 }
 
-func (l *link) close() {
-	if l != nil && l.client != nil {
-		_ = l.client.Close()
-	}
-}
-
-// prepare opens, side by side, what a run needs: so many sessions for commands, and
-// SFTP for the archive. One after the other they would cost round trips.
-func (l *link) prepare(ctx context.Context, commands int) {
-	for range commands {
-		l.client.Prepare(ctx)
-	}
-	l.client.PrepareSFTP(ctx)
-}
-
-// shell says how to become root there.
-func (l *link) shell() run.Shell {
-	return run.Shell{Sudo: l.host.User != "" && l.host.User != "root"}
-}
-
-// Answers of a server are read to this size: a manifest of some ten thousand
-// files fits.
-const maxAnswer = 16 << 20
-
-// ask runs a short command and gives what it printed.
-func (l *link) ask(ctx context.Context, c run.Command) ([]byte, error) {
-	ctx, cancel := within(ctx, l.p.bounds.answerWithin(), "answer")
-	defer cancel()
-	return l.askLong(ctx, c)
-}
-
-// askLong is ask for a command whose deadline is the context's.
-func (l *link) askLong(ctx context.Context, c run.Command) ([]byte, error) {
-	return l.client.Output(ctx, c.Line, strings.NewReader(c.Stdin), maxAnswer)
-}
-
+// facts asks for the server's facts.
 func (l *link) facts(ctx context.Context, q run.FactsQuery) (run.Facts, error) {
-	out, err := l.ask(ctx, l.shell().Facts(q))
-	return l.parseFacts(out, err)
+	facts, err := l.Facts(ctx, q)
+	return facts, l.lookFailure(err)
 }
 
-// factsFirst is facts by a shell that may then start a run. The sight must be
-// stopped, if there is no error.
-func (l *link) factsFirst(ctx context.Context, q run.FactsQuery) (*sight, run.Facts, error) {
-	s := l.open(ctx)
-	patient, cancel := within(ctx, l.p.bounds.answerWithin(), "answer")
-	defer cancel()
-	facts, err := l.parseFacts(s.ask(patient, l.shell().Facts(q).Stdin))
-	if err != nil {
-		s.stop()
-		return nil, facts, err
-	}
-	return s, facts, nil
+// open is facts by a shell that then takes orders. The session must be stopped, if
+// there is no error.
+func (l *link) open(ctx context.Context, q run.FactsQuery) (*run.Session, run.Facts, error) {
+	s, facts, err := l.Open(ctx, q)
+	return s, facts, l.lookFailure(err)
 }
 
-func (l *link) parseFacts(out []byte, err error) (run.Facts, error) {
-	if err != nil {
-		return run.Facts{}, l.askFailure("look at the server", err)
+// treeFile reads a file of the server's /etc/nixos, by the open session if there is one.
+func (l *link) treeFile(ctx context.Context, path string) ([]byte, error) {
+	if l.session != nil {
+		return l.session.File(ctx, path)
 	}
-	facts, err := run.ParseFacts(bytes.NewReader(out))
-	if err != nil {
-		return facts, &Failure{Host: l.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
+	return l.Ask(ctx, l.Shell.ReadTreeFile(path))
+}
+
+// lookFailure sorts the failure of looking at the server.
+func (l *link) lookFailure(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, new(*run.ParseError)):
+		return &Failure{Host: l.Name, Code: CodeFailed, Err: err, Now: asItWas}
 	}
-	return facts, nil
+	return l.askFailure("", err)
 }
 
 // askFailure sorts the failure of a command that changes nothing.
 func (l *link) askFailure(doing string, err error) error {
-	f := &Failure{Host: l.host.Name, Code: CodeFailed, Err: fmt.Errorf("%s: %w", doing, err), Now: asItWas}
+	if doing != "" {
+		err = fmt.Errorf("%s: %w", doing, err)
+	}
+	f := &Failure{Host: l.Name, Code: CodeFailed, Err: err, Now: asItWas}
 	var exit *remote.ExitError
 	switch {
-	case errors.Is(err, remote.ErrLost), errors.As(err, new(*silentError)):
+	case errors.Is(err, remote.ErrLost), errors.As(err, new(*run.SilentError)):
 		f.Code = CodeUnreachable
 	case errors.Is(err, remote.ErrTooMuchOutput):
 		f.Next = next.Words("log in and look what its shell prints at login")
-	case errors.As(err, &exit) && l.shell().Sudo:
+	case errors.As(err, &exit) && l.Shell.Sudo:
 		f.Next = next.Say("let %s use sudo without a password there, or log in as root", l.host.User)
 	}
 	return f

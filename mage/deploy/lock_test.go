@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"os"
 	"path/filepath"
 	"strings"
@@ -190,7 +191,7 @@ func TestLockEndsWithItsContext(t *testing.T) {
 	errCtrlC := errors.New("ctrl-c")
 	go func() {
 		for !exists(started) && t.Context().Err() == nil {
-			_ = newBackoff().wait(t.Context())
+			_ = run.NewBackoff().Wait(t.Context())
 		}
 		cancel(errCtrlC)
 	}()

@@ -21,7 +21,7 @@ func (p *Project) Generations(ctx context.Context, host string) ([]run.Generatio
 	if err != nil {
 		return nil, err
 	}
-	defer l.close()
+	defer l.Close()
 	return l.generations(ctx)
 }
 
@@ -61,7 +61,7 @@ func (p *Project) differences(ctx context.Context, host string, ids *secrets.Ide
 	if err != nil {
 		return tree.Difference{}, nil, err
 	}
-	defer l.close()
+	defer l.Close()
 	facts, err := l.facts(ctx, run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true})
 	if err != nil {
 		return tree.Difference{}, nil, err
@@ -145,7 +145,7 @@ func (p *Project) statusOf(ctx context.Context, h config.Host, line *observe.Lin
 		s.Err = err
 		return s
 	}
-	defer l.close()
+	defer l.Close()
 	s.Facts, s.Err = l.facts(ctx, run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true, Units: true})
 	s.Drift = s.Err == nil && s.Facts.Record != nil && digestOf(s.Facts) != s.Facts.Record.Digest
 	return s

@@ -138,38 +138,39 @@ func (r *Result) failed(err error) {
 }
 
 // give makes err, with which following ended, the result.
-func (f *follower) give(r *Result, command next.Step, err error) {
-	var known *Failure
-	if errors.As(err, &known) {
-		r.failed(err)
-		return
+func (j *job) give(r *Result, f *run.Follower, err error) {
+	var not *run.NotStartedError
+	switch {
+	case !errors.As(err, &not):
+		j.unsure(r, f, err)
+	case not.Lost:
+		r.failed(&Failure{Host: j.host.Name, Code: CodeUnreachable, Err: err, Now: asItWas, Next: j.command})
+	default:
+		r.failed(&Failure{Host: j.host.Name, Code: CodeFailed, Err: err, Now: asItWas})
 	}
-	r.unsure(f, command, err)
 }
 
 // unsure is the result when the run went out of sight. It goes on without us.
-func (r *Result) unsure(f *follower, command next.Step, err error) {
-	fail := &Failure{Host: f.link.host.Name, Code: CodeUnknown, Err: err}
-	fail.Now = f.prospects()
-	fail.Next = next.Say("%s resumes it, %s shows it, %s cancels it",
-		command, next.Target("status", f.link.host.Name), next.Target("rollback", f.link.host.Name))
-	r.failed(fail)
+func (j *job) unsure(r *Result, f *run.Follower, err error) {
+	r.failed(&Failure{Host: j.host.Name, Code: CodeUnknown, Err: err, Now: prospects(f.Seen()),
+		Next: next.Say("%s resumes it, %s shows it, %s cancels it",
+			j.command, next.Target("status", j.host.Name), next.Target("rollback", j.host.Name))})
 }
 
 // prospects says what becomes of a run without us, as far as it was seen.
-func (f *follower) prospects() string {
-	switch phase := f.last.Phase; {
-	case phase == run.PhaseCommitting:
+func prospects(s run.Seen) string {
+	switch {
+	case s.Phase == run.PhaseCommitting:
 		return "the run goes on: it was committing the new system, which then stays"
-	case phase == run.PhaseRollingBack || phase == run.PhaseRebooting:
+	case s.Phase == run.PhaseRollingBack || s.Phase == run.PhaseRebooting:
 		return "the run goes on: it was going back to the old system"
-	case !f.action.Activates():
+	case !s.Action.Activates():
 		return "the run goes on, and ends by itself"
-	case f.confirm == 0:
+	case s.Confirm == 0:
 		return "the run goes on without a watchdog: what it switches to stays"
-	case !f.armed():
+	case !s.Armed:
 		return "the run goes on; unless somebody confirms it after the switch, it is rolled back by itself"
 	}
-	by := f.heard.Add(f.confirm + f.limit)
+	by := s.Heard.Add(s.Confirm + s.Switch)
 	return fmt.Sprintf("the run goes on; unconfirmed, it is rolled back by %s at the latest", by.Format("15:04:05"))
 }

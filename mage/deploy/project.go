@@ -11,6 +11,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/observe"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/secrets"
 )
@@ -28,7 +29,7 @@ type Project struct {
 	config   *config.Config
 	resolver resolver
 	log      *observe.Log
-	bounds   bounds
+	bounds   run.Bounds
 
 	// allowExample lets the public example key be deployed, in tests.
 	allowExample bool

@@ -161,7 +161,7 @@ func factsOf(t *testing.T, f *fixture, name string) run.Facts {
 	t.Helper()
 	l, err := f.connect(t.Context(), f.hosts[name])
 	require.NoError(t, err)
-	defer l.close()
+	defer l.Close()
 	facts, err := l.facts(t.Context(), run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true, Units: true})
 	require.NoError(t, err)
 	return facts

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/next"
@@ -36,65 +35,47 @@ func (p *Project) Rollback(ctx context.Context, host string, o RollbackOptions) 
 		return Result{}, err
 	}
 	results := p.fleet(ctx, []config.Host{h}, 1, func(ctx context.Context, h config.Host, line *observe.Line) Result {
-		b := &rollback{p: p, o: o, host: h, line: line}
+		b := &rollback{job: job{p: p, o: o.UpdateOptions, host: h, line: line, kind: run.KindRollback, command: o.command(h.Name)}, to: o.To, force: o.Force}
 		return b.run(ctx)
 	})
 	return results[0], summary(results)
 }
 
 type rollback struct {
-	p    *Project
-	o    RollbackOptions
-	host config.Host
-	line *observe.Line
+	job
+	to    int
+	force bool
 }
 
 func (b *rollback) run(ctx context.Context) Result {
-	r := Result{Host: b.host.Name}
-	b.line.Phase("connecting")
-	l, err := b.p.connect(ctx, b.host)
-	if err != nil {
-		r.failed(err)
-		return r
-	}
-	defer func() { l.close() }()
-	l.prepare(ctx, 2)
-	s, facts, err := l.factsFirst(ctx, run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true})
-	if err != nil {
-		r.failed(err)
-		return r
-	}
-	defer s.stop()
+	return b.job.run(ctx, run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true}, b.decide)
+}
+
+func (b *rollback) decide(ctx context.Context, s *run.Session, facts run.Facts, r *Result) {
 	if err := refuseHost(b.host, facts); err != nil {
 		r.failed(err)
-		return r
+		return
 	}
-	r.Before, r.After = facts.Generation, facts.Generation
 	if b.ours(facts.Holder) {
-		b.line.Phase("taking up run " + facts.Holder.ID)
-		s.stop()
-		f := b.follower(l, "").of(facts.Holder)
-		end, err := f.follow(ctx)
-		b.conclude(f, end, err, &r)
-		return r
+		b.resume(ctx, s, facts.Holder, r)
+		return
 	}
 	if cancellable(facts.Holder) {
-		b.cancel(ctx, l, facts.Holder, &r)
-		return r
+		b.cancel(ctx, s, facts.Holder, r)
+		return
 	}
 	if err := refuseBusy(b.host, facts); err != nil {
 		r.failed(err)
-		return r
+		return
 	}
-	b.back(ctx, l, s, facts, &r)
-	return r
+	b.back(ctx, s, facts, r)
 }
 
 // ours: the same person goes back to the same generation, after a lost connection
 // or Ctrl-C. Cancelling that run would undo what is asked for.
 func (b *rollback) ours(h *run.Holder) bool {
 	return h != nil && h.Kind == string(run.KindRollback) && h.Who == b.p.Who && h.From == b.p.From &&
-		h.Action == string(b.o.Action) && (b.o.To == 0 || b.o.To == h.Generation)
+		h.Action == string(b.o.Action) && (b.to == 0 || b.to == h.Generation)
 }
 
 // cancellable: a run that has switched and is not yet committing.
@@ -110,48 +91,45 @@ func cancellable(h *run.Holder) bool {
 }
 
 // cancel rejects the run that holds the server and waits until it is undone.
-func (b *rollback) cancel(ctx context.Context, l *link, h *run.Holder, r *Result) {
+func (b *rollback) cancel(ctx context.Context, s *run.Session, h *run.Holder, r *Result) {
 	b.line.Phase("cancelling run " + h.ID)
-	if _, err := l.ask(ctx, l.shell().Cancel(h.ID)); err != nil {
-		r.failed(l.askFailure("cancel the run "+h.ID, err))
-		return
-	}
-	f := b.follower(l, "").of(h)
-	f.watchOnly = true
-	end, err := f.follow(ctx)
+	f := b.follower("").Of(h)
+	end, err := f.Cancel(ctx, s, "cancelled by a rollback")
 	switch {
 	case err != nil:
-		r.unsure(f, b.command(), err)
+		b.give(r, f, err)
 	case end.Result() == run.ResultRolledBack || end.Result() == run.ResultRebooted:
 		r.Result = "cancelled"
 	default:
-		r.conclude(b.host.Name, b.command(), end)
+		r.conclude(b.host.Name, b.command, end)
 	}
 }
 
 // command is the call of this very rollback.
-func (b *rollback) command() next.Step {
-	args := []string{b.host.Name}
-	if b.o.To != 0 {
-		args = append(args, fmt.Sprintf("-to=%d", b.o.To))
+func (o RollbackOptions) command(host string) next.Step {
+	args := []string{host}
+	if o.To != 0 {
+		args = append(args, fmt.Sprintf("-to=%d", o.To))
 	}
-	if b.o.Action != run.ActionSwitch {
-		args = append(args, "-action="+string(b.o.Action))
+	if o.Action != run.ActionSwitch {
+		args = append(args, "-action="+string(o.Action))
 	}
 	return next.Target("rollback", args...)
 }
 
 // back goes back to the chosen generation.
-func (b *rollback) back(ctx context.Context, l *link, s *sight, facts run.Facts, r *Result) {
-	list, err := l.generations(ctx)
-	if err == nil {
-		var g run.Generation
-		if g, err = b.choose(list, facts); err == nil {
-			b.send(ctx, l, s, facts, g, r)
-			return
-		}
+func (b *rollback) back(ctx context.Context, s *run.Session, facts run.Facts, r *Result) {
+	list, err := s.Generations(ctx)
+	if err != nil {
+		r.failed(b.link.lookFailure(err))
+		return
 	}
-	r.failed(err)
+	g, err := b.choose(list, facts)
+	if err != nil {
+		r.failed(err)
+		return
+	}
+	b.send(ctx, s, facts, g, r)
 }
 
 // choose picks the generation, and refuses one whose tree is not known: the next
@@ -160,74 +138,40 @@ func (b *rollback) choose(list []run.Generation, facts run.Facts) (run.Generatio
 	var chosen *run.Generation
 	for i := range list {
 		g := &list[i]
-		if b.o.To == 0 && g.Number < facts.Generation || b.o.To != 0 && g.Number == b.o.To {
+		if b.to == 0 && g.Number < facts.Generation || b.to != 0 && g.Number == b.to {
 			chosen = g
 		}
 	}
 	lists := next.Say("%s lists them", next.Target("generations", b.host.Name))
 	switch {
-	case chosen == nil && b.o.To == 0:
+	case chosen == nil && b.to == 0:
 		return run.Generation{}, refused(b.host.Name, lists, "there is no generation before %d", facts.Generation)
 	case chosen == nil:
-		return run.Generation{}, refused(b.host.Name, lists, "there is no generation %d", b.o.To)
-	case !chosen.Tree && !b.o.Force:
+		return run.Generation{}, refused(b.host.Name, lists, "there is no generation %d", b.to)
+	case !chosen.Tree && !b.force:
 		return run.Generation{}, refused(b.host.Name, next.Words("choose another with -to=N, or go back with the system alone: -force"),
 			"the tree that generation %d was built from is not kept, so the next nightly upgrade would undo the rollback", chosen.Number)
 	}
 	return *chosen, nil
 }
 
-func (b *rollback) send(ctx context.Context, l *link, s *sight, facts run.Facts, g run.Generation, r *Result) {
-	request := run.Request{
-		ID:            newID(time.Now()),
-		Kind:          run.KindRollback,
-		Action:        b.o.Action,
-		Generation:    g.Number,
-		Digest:        "none",
-		Base:          digestOf(facts),
-		Confirm:       b.o.Confirm,
-		SwitchTimeout: b.o.SwitchTimeout,
-		Who:           b.p.Who,
-		From:          b.p.From,
-		Since:         time.Now(),
-	}
+func (b *rollback) send(ctx context.Context, s *run.Session, facts run.Facts, g run.Generation, r *Result) {
+	request := b.request(facts)
+	request.Kind, request.Generation, request.Digest = run.KindRollback, g.Number, run.NoDigest
 	if g.Tree {
-		request.Digest, request.Commit, request.Dirty = g.Record.Digest, g.Record.Commit, g.Record.Dirty
+		request.Digest, request.Output = g.Record.Digest, g.Record.Output
+		request.Commit, request.Dirty = g.Record.Commit, g.Record.Dirty
 	}
 	b.line.Phase(fmt.Sprintf("going back to generation %d", g.Number))
-	f := b.follower(l, request.ID)
-	end, err := f.begin(ctx, s, parcel{request: request})
-	f, end, err = f.instead(ctx, end, err, b.ours)
-	b.conclude(f, end, err, r)
+	b.begin(ctx, s, facts, run.Parcel{Request: request}, b.ours, r)
 }
 
-func (b *rollback) follower(l *link, id string) *follower {
-	return &follower{link: l, id: id, line: b.line, action: b.o.Action,
-		confirm: b.o.Confirm, limit: b.o.SwitchTimeout, settle: b.o.Settle}
-}
-
-func (b *rollback) conclude(f *follower, end run.Status, err error, r *Result) {
-	if err != nil {
-		f.give(r, b.command(), err)
-		return
-	}
-	r.conclude(b.host.Name, b.command(), end)
-	if r.Err == nil {
-		r.Result = "rolled back as asked"
-		if b.o.Action == run.ActionBoot {
-			r.Result = "rolled back for the next boot"
-		}
-	}
-}
-
+// generations asks for the generations by a command of its own.
 func (l *link) generations(ctx context.Context) ([]run.Generation, error) {
-	out, err := l.ask(ctx, l.shell().Generations())
+	out, err := l.Ask(ctx, l.Shell.Generations())
 	if err != nil {
 		return nil, l.askFailure("list the generations", err)
 	}
 	list, err := run.ParseGenerations(bytes.NewReader(out))
-	if err != nil {
-		return nil, &Failure{Host: l.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
-	}
-	return list, nil
+	return list, l.lookFailure(err)
 }

@@ -73,7 +73,7 @@ func (r *rotateHosts) Look(ctx context.Context, host string) (seen secrets.HostS
 
 // seen is who answers: the address that was dialled and the key that was verified.
 func (l *link) seen() secrets.HostSeen {
-	return secrets.HostSeen{Address: net.JoinHostPort(l.host.Address, strconv.Itoa(l.port)), HostKey: l.client.Fingerprint()}
+	return secrets.HostSeen{Address: net.JoinHostPort(l.host.Address, strconv.Itoa(l.At())), HostKey: l.client.Fingerprint()}
 }
 
 // PutIdentities replaces the server's key file, if it is the server that was seen.
@@ -92,7 +92,7 @@ func (r *rotateHosts) PutIdentities(ctx context.Context, host string, seen secre
 		if err != nil {
 			return err
 		}
-		out, err := l.ask(ctx, l.shell().PutKey(path, keyFile))
+		out, err := l.Ask(ctx, l.Shell.PutKey(path, keyFile))
 		if err != nil {
 			return l.askFailure("write the age keys", err)
 		}
@@ -115,7 +115,7 @@ func (r *rotateHosts) Deploy(ctx context.Context, host string) error {
 // take root's own login key away.
 func (r *rotateHosts) OldStillNeeded(ctx context.Context, host string, oldRecipients []string, newRecipient string) (needed bool, err error) {
 	err = r.on(ctx, host, func(l *link) error {
-		out, err := l.ask(ctx, l.shell().KeyUses())
+		out, err := l.Ask(ctx, l.Shell.KeyUses())
 		if err != nil {
 			return l.askFailure("look at the generations", err)
 		}
@@ -157,7 +157,7 @@ func (r *rotateHosts) on(ctx context.Context, host string, work func(*link) erro
 	if err != nil {
 		return withoutHost(host, err)
 	}
-	defer l.close()
+	defer l.Close()
 	return withoutHost(host, work(l))
 }
 

@@ -68,8 +68,7 @@ func (p *Project) Update(ctx context.Context, hosts string, o UpdateOptions) ([]
 	}
 	p.warn(pre, o)
 	results := p.fleet(ctx, list, o.Parallel, func(ctx context.Context, h config.Host, line *observe.Line) Result {
-		u := &update{p: p, pre: pre, o: o, host: h, line: line}
-		return u.run(ctx)
+		return p.updateOf(pre, o, h, line).run(ctx)
 	})
 	return results, summary(results)
 }
@@ -90,46 +89,26 @@ func (p *Project) warn(pre *prepared, o UpdateOptions) {
 
 // update is the update of one host.
 type update struct {
-	p    *Project
-	pre  *prepared
-	o    UpdateOptions
-	host config.Host
-	line *observe.Line
+	job
+	pre *prepared
+}
+
+func (p *Project) updateOf(pre *prepared, o UpdateOptions, h config.Host, line *observe.Line) *update {
+	return &update{job: job{p: p, o: o, host: h, line: line, kind: run.KindUpdate, command: next.Target("update", h.Name)}, pre: pre}
 }
 
 func (u *update) run(ctx context.Context) Result {
-	r := Result{Host: u.host.Name}
-	u.line.Phase("connecting")
-	l, err := u.p.connect(ctx, u.host)
-	if err != nil {
-		r.failed(err)
-		return r
-	}
-	defer func() { l.close() }()
-	l.prepare(ctx, 1)
-	s, facts, err := l.factsFirst(ctx, run.FactsQuery{AgeKey: u.pre.ageKeyPath(u.host.KnownOutput()), Manifest: true})
-	if err != nil {
-		r.failed(err)
-		return r
-	}
-	defer s.stop()
-	r.Before, r.After = facts.Generation, facts.Generation
-	u.decide(ctx, l, s, facts, &r)
-	return r
+	return u.job.run(ctx, run.FactsQuery{AgeKey: u.pre.ageKeyPath(u.host.KnownOutput()), Manifest: true}, u.decide)
 }
 
 // decide compares what the server said with what is to be deployed.
-func (u *update) decide(ctx context.Context, l *link, s *sight, facts run.Facts, r *Result) {
+func (u *update) decide(ctx context.Context, s *run.Session, facts run.Facts, r *Result) {
 	if err := refuseHost(u.host, facts); err != nil {
 		r.failed(err)
 		return
 	}
-	if facts.Holder != nil && u.ours(facts.Holder) {
-		u.line.Phase("taking up run " + facts.Holder.ID)
-		s.stop()
-		f := u.follower(l, "").of(facts.Holder)
-		end, err := f.follow(ctx)
-		u.conclude(f, end, err, r)
+	if u.ours(facts.Holder) {
+		u.resume(ctx, s, facts.Holder, r)
 		return
 	}
 	if err := refuseBusy(u.host, facts); err != nil {
@@ -137,29 +116,31 @@ func (u *update) decide(ctx context.Context, l *link, s *sight, facts run.Facts,
 		return
 	}
 	if u.nothingToDo(facts) {
-		r.Result = resultWord(CodeDone)
+		u.note(ctx, s, facts, r)
 		return
 	}
 	if err := u.p.refuseUpdate(ctx, u.host, u.pre, facts, u.o.Force); err != nil {
 		r.failed(err)
 		return
 	}
-	u.send(ctx, l, s, facts, r)
+	u.send(ctx, s, facts, r)
 }
 
 // ours: the same person deploys the same tree, after a lost connection or Ctrl-C.
 func (u *update) ours(h *run.Holder) bool {
-	return h.Kind == string(run.KindUpdate) && h.Digest == u.pre.digest && h.Who == u.p.Who &&
+	return h != nil && h.Kind == string(run.KindUpdate) && h.Digest == u.pre.digest && h.Who == u.p.Who &&
 		h.From == u.p.From && h.Action == string(u.o.Action)
 }
 
 // nothingToDo: the tree is there, committed, and the running system is the one
-// built from it, be it by us or by the server's own upgrade.
+// built from it, be it by us or by the server's own upgrade. What decides what is
+// built is the tree and the flake output: a record that does not name the output
+// leaves it open whether it was this one.
 func (u *update) nothingToDo(f run.Facts) bool {
 	if f.Record == nil || f.Record.Digest != u.pre.digest || digestOf(f) != u.pre.digest {
 		return false
 	}
-	if f.Intent != "" || len(f.Open) > 0 {
+	if f.Record.Output != output(u.host, f) || f.Intent != "" || len(f.Open) > 0 {
 		return false
 	}
 	committed := f.Profile == f.Record.System || f.Generation > f.Record.Generation
@@ -172,63 +153,43 @@ func (u *update) nothingToDo(f run.Facts) bool {
 	return false
 }
 
+// note ends an update that has nothing to do. The tree may be that of another commit
+// by now, which the record shall name: the next laptop compares with it. That it
+// could not be noted is no failure of the update.
+func (u *update) note(ctx context.Context, s *run.Session, f run.Facts, r *Result) {
+	r.Result = resultWord(CodeDone)
+	if u.pre.git.Commit == f.Record.Commit && u.pre.git.Dirty == f.Record.Dirty {
+		return
+	}
+	record := run.Record{Digest: u.pre.digest, Commit: u.pre.git.Commit, Dirty: u.pre.git.Dirty, Who: u.p.Who, From: u.p.From}
+	u.line.Phase("recording commit " + short(record.Commit))
+	if err := s.Note(ctx, record); err != nil {
+		u.p.log.Warn("%s: %v", u.host.Name, err)
+	}
+}
+
 // send ships the difference and follows the run to its end.
-func (u *update) send(ctx context.Context, l *link, s *sight, facts run.Facts, r *Result) {
+func (u *update) send(ctx context.Context, s *run.Session, facts run.Facts, r *Result) {
 	old, err := manifestOf(facts)
 	if err != nil {
 		r.failed(&Failure{Host: u.host.Name, Code: CodeFailed, Err: err, Now: asItWas})
 		return
 	}
 	diff := tree.Diff(old, u.pre.tree.Manifest())
-	if err := u.confirmSecrets(ctx, l, diff, facts); err != nil {
+	if err := u.confirmSecrets(ctx, u.link, diff, facts); err != nil {
 		r.failed(err)
 		return
 	}
 	u.line.Phase("sending " + diff.Summary())
-	f := u.follower(l, newID(time.Now()))
-	end, err := f.begin(ctx, s, parcel{
-		request: u.request(f.id, facts),
-		tree:    u.pre.tree,
-		diff:    diff,
-		secrets: u.pre.declaredPaths(output(u.host, facts)),
-	})
-	f, end, err = f.instead(ctx, end, err, u.ours)
-	u.conclude(f, end, err, r)
-}
-
-func (u *update) request(id string, facts run.Facts) run.Request {
-	return run.Request{
-		ID:            id,
-		Kind:          run.KindUpdate,
-		Action:        u.o.Action,
-		Output:        output(u.host, facts),
-		Digest:        u.pre.digest,
-		Base:          digestOf(facts),
-		Confirm:       u.o.Confirm,
-		SwitchTimeout: u.o.SwitchTimeout,
-		Who:           u.p.Who,
-		From:          u.p.From,
-		Since:         time.Now(),
-		Commit:        u.pre.git.Commit,
-		Dirty:         u.pre.git.Dirty,
-	}
-}
-
-func (u *update) follower(l *link, id string) *follower {
-	return &follower{link: l, id: id, line: u.line, action: u.o.Action,
-		confirm: u.o.Confirm, limit: u.o.SwitchTimeout, settle: u.o.Settle}
-}
-
-func (u *update) conclude(f *follower, end run.Status, err error, r *Result) {
-	command := next.Target("update", u.host.Name)
-	if err != nil {
-		f.give(r, command, err)
-		return
-	}
-	r.conclude(u.host.Name, command, end)
-	if r.Err == nil {
-		u.p.rememberPort(u.host, u.host.Port)
-	}
+	request := u.request(facts)
+	request.Kind, request.Output, request.Digest = run.KindUpdate, output(u.host, facts), u.pre.digest
+	request.Commit, request.Dirty = u.pre.git.Commit, u.pre.git.Dirty
+	u.begin(ctx, s, facts, run.Parcel{
+		Request: request,
+		Tree:    u.pre.tree,
+		Diff:    diff,
+		Secrets: u.pre.declaredPaths(request.Output),
+	}, u.ours, r)
 }
 
 // manifestOf reads the listing of /etc/nixos. A folder that cannot be listed, or

@@ -3,8 +3,6 @@ package vpstest_test
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
@@ -74,18 +72,31 @@ func upload(t *testing.T, client *ssh.Client, name string, content []byte) {
 	require.NoError(t, file.Close())
 }
 
-// start uploads an archive and starts its run.
+// start sends an archive and starts its run.
 func start(t *testing.T, client *ssh.Client, a vpstest.Archive) string {
 	t.Helper()
 	content, err := a.Bytes()
 	require.NoError(t, err)
 	id := a.Request["id"]
-	upload(t, client, ".vps-upload-"+id, content)
-	hash := sha256.Sum256(content)
-	out := runCommand(t, client, run.Shell{}.Start(id, ".vps-upload-"+id, hex.EncodeToString(hash[:])))
-	first, _, _ := strings.Cut(out, "\n")
-	started, refused := run.ParseStart(first)
-	require.True(t, started, out)
+	session, err := client.NewSession()
+	require.NoError(t, err)
+	defer session.Close()
+	stdin, err := session.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := session.StdoutPipe()
+	require.NoError(t, err)
+	c := run.Shell{}.Session(run.FactsQuery{})
+	require.NoError(t, session.Start(c.Line))
+	_, err = io.WriteString(stdin, c.Stdin)
+	require.NoError(t, err)
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() && lines.Text() != run.FactsEnd {
+	}
+	_, err = stdin.Write(run.StartOrder(id, content))
+	require.NoError(t, err)
+	require.True(t, lines.Scan(), "no answer")
+	started, refused := run.ParseStart(lines.Text())
+	require.True(t, started, lines.Text())
 	require.NoError(t, refused)
 	return id
 }
@@ -107,7 +118,10 @@ func follow(t *testing.T, client *ssh.Client, id string) *follower {
 	require.NoError(t, err)
 	stdout, err := session.StdoutPipe()
 	require.NoError(t, err)
-	require.NoError(t, session.Start(run.Shell{}.Follow(id, 0).Line))
+	c := run.Shell{}.Follow(id, 0)
+	require.NoError(t, session.Start(c.Line))
+	_, err = io.WriteString(stdin, c.Stdin)
+	require.NoError(t, err)
 	return &follower{t: t, session: session, stdin: stdin, lines: bufio.NewScanner(stdout)}
 }
 
@@ -168,7 +182,10 @@ func probeFor(t *testing.T, client *ssh.Client, id string, settle time.Duration,
 	require.NoError(t, err)
 	stdout, err := session.StdoutPipe()
 	require.NoError(t, err)
-	require.NoError(t, session.Start(run.Shell{}.Probe(id, settle).Line))
+	c := run.Shell{}.Probe(id, settle)
+	require.NoError(t, session.Start(c.Line))
+	_, err = io.WriteString(stdin, c.Stdin)
+	require.NoError(t, err)
 	var seen []string
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() && lines.Text() != "probed=1" {

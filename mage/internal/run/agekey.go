@@ -21,18 +21,20 @@ var keyUseScript string
 // alone; [ParsePutKey] reads the answer.
 func (s Shell) PutKey(path string, key []byte) Command {
 	sum := sha256.Sum256(key)
-	line := "/bin/sh -c " + quote(putKeyScript) + " vps-putkey " + quote(path) + " " + hex.EncodeToString(sum[:])
-	return Command{Line: s.root(line), Stdin: string(key)}
+	return s.script(putKeyScript,
+		[2]string{"FILE", path},
+		[2]string{"SHA256", hex.EncodeToString(sum[:])},
+		[2]string{"KEY", string(key)})
 }
 
 // ParsePutKey reads the answer of [Shell.PutKey].
 func ParsePutKey(out []byte) error {
 	for line := range strings.Lines(string(out)) {
 		line = strings.TrimSpace(line)
-		if line == "put=1" {
+		if line == answerPut {
 			return nil
 		}
-		if why, ok := strings.CutPrefix(line, "failed="); ok {
+		if why, ok := strings.CutPrefix(line, answerFailed); ok {
 			return errors.New(cut(why, 200))
 		}
 	}
@@ -42,7 +44,7 @@ func ParsePutKey(out []byte) error {
 // ReadTreeFile builds the command that prints a file of /etc/nixos, byte for byte.
 // What the login shell prints comes before it, so the caller compares the hash.
 func (s Shell) ReadTreeFile(path string) Command {
-	return s.script(`cat -- "$NIXOS/$FILE"`+"\n", [2]string{"FILE", path})
+	return s.library(`cat -- "$NIXOS/$FILE"`+"\n", [2]string{"FILE", path})
 }
 
 // KeyUse is which keys a generation needs.
@@ -77,7 +79,7 @@ func (u KeyUse) Needs(old []string, recipient string) bool {
 }
 
 // KeyUses builds the command whose output [ParseKeyUses] reads.
-func (s Shell) KeyUses() Command { return s.script(keyUseScript) }
+func (s Shell) KeyUses() Command { return s.library(keyUseScript) }
 
 // ParseKeyUses reads the output of [Shell.KeyUses], in order of the generations.
 func ParseKeyUses(r io.Reader) ([]KeyUse, error) {

@@ -18,9 +18,10 @@ func runPutKey(t *testing.T, root, path, sent string) error {
 	t.Helper()
 	c := Shell{}.PutKey(path, []byte(secretLine))
 	require.NotContains(t, c.Line, strings.TrimSpace(secretLine), "the key is no argument")
+	c.Stdin = strings.Replace(c.Stdin, secretLine, sent, 1)
 	cmd := exec.Command("/bin/sh", "-c", c.Line)
 	cmd.Env = append(os.Environ(), "VPS_ROOT="+root)
-	cmd.Stdin = strings.NewReader(sent)
+	cmd.Stdin = strings.NewReader(c.Stdin)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return ParsePutKey(out)
@@ -84,7 +85,7 @@ func TestPutKeyKeepsTheOldFile(t *testing.T) {
 
 func TestPutKeyBecomesRootBySudo(t *testing.T) {
 	t.Parallel()
-	assert.True(t, strings.HasPrefix(Shell{Sudo: true}.PutKey("/k", nil).Line, "sudo -n /bin/sh -c "))
+	assert.Equal(t, "sudo -n /bin/sh -s", Shell{Sudo: true}.PutKey("/k", nil).Line)
 }
 
 func TestParsePutKeyRefusesSilence(t *testing.T) {

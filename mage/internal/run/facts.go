@@ -24,6 +24,7 @@ type Facts struct {
 	Profile   string    // store path of the newest generation: the boot default
 	Version   string    // NixOS version of the running system, "26.05.20260820.5880666"
 	AgeKeys   []string  // SHA-256 of each identity line in the server's key file
+	Lacks     []string  // programs that a run needs and that are not there
 	ReadOnly  []string  // folders that must be writable and are not
 	Intent    string    // a run whose commit was interrupted
 	Open      []string  // runs that switched and were never confirmed or undone
@@ -74,6 +75,7 @@ func (u Unit) String() string {
 // Record is what the server knows of the last commit.
 type Record struct {
 	ID, Kind, Action string
+	Output           string // flake output that it was built from; "" is unknown
 	Digest           string
 	Generation       int
 	System           string
@@ -173,6 +175,8 @@ func (f *Facts) setOther(key, value string) (err error) {
 		f.Time, err = unix(value)
 	case "agekey":
 		f.AgeKeys, err = bounded(f.AgeKeys, value)
+	case "lacks":
+		f.Lacks, err = bounded(f.Lacks, value)
 	case "readonly":
 		f.ReadOnly, err = bounded(f.ReadOnly, value)
 	case "open":
@@ -196,6 +200,8 @@ func (r *Record) set(key, value string) (err error) {
 		r.Kind = value
 	case "action":
 		r.Action = value
+	case "output":
+		r.Output = value
 	case "digest":
 		r.Digest = value
 	case "generation":

@@ -38,19 +38,19 @@ type FreshFacts struct {
 // Fresh builds the command whose output [ParseFresh] reads. It changes nothing.
 // disks are the devices that are going to be erased.
 func (s Shell) Fresh(disks []string) Command {
-	return s.script(freshScript, [2]string{"DISKS", strings.Join(disks, "\n")})
+	return s.library(freshScript, [2]string{"DISKS", strings.Join(disks, "\n")})
 }
 
 // Authorize builds the command that lets a key, a line as authorized_keys has
 // it, log in as a user.
 func (s Shell) Authorize(login, key string) Command {
-	return s.script(authorizeScript, [2]string{"LOGIN", login}, [2]string{"KEY", key}, [2]string{"ADD", "1"})
+	return s.library(authorizeScript, [2]string{"LOGIN", login}, [2]string{"KEY", key}, [2]string{"ADD", "1"})
 }
 
 // Unauthorize builds the command that takes back what Authorize gave, wherever
 // the key has got to by then. Without it nothing changes.
 func (s Shell) Unauthorize(login, key string) Command {
-	return s.script(authorizeScript, [2]string{"LOGIN", login}, [2]string{"BLOB", blob(key)}, [2]string{"ADD", ""})
+	return s.library(authorizeScript, [2]string{"LOGIN", login}, [2]string{"BLOB", blob(key)}, [2]string{"ADD", ""})
 }
 
 // blob is the part of a key's line that no other key has: programs rewrite the
@@ -66,12 +66,12 @@ func blob(key string) string {
 
 // Optimise builds the command that makes equal files of the Nix store one.
 func (s Shell) Optimise() Command {
-	return Command{Line: s.root("/run/current-system/sw/bin/nix-store --optimise")}
+	return s.script("exec /run/current-system/sw/bin/nix-store --optimise\n")
 }
 
 // Reboot builds the command that restarts the server. It ends before that.
 func (s Shell) Reboot() Command {
-	return s.script(`PATH=$PATH:$ROOT/run/current-system/sw/bin
+	return s.library(`PATH=$PATH:$ROOT/run/current-system/sw/bin
 nohup sh -c 'sleep 1; systemctl reboot' >/dev/null 2>&1 </dev/null &
 `)
 }

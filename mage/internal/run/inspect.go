@@ -26,7 +26,7 @@ type Certificate struct {
 }
 
 // Inspect builds the command whose output [ParseInspection] reads. It changes nothing.
-func (s Shell) Inspect() Command { return s.script(inspectScript) }
+func (s Shell) Inspect() Command { return s.library(inspectScript) }
 
 // maxPEM bounds the text of a certificate.
 const maxPEM = 64 << 10

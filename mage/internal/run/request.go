@@ -44,20 +44,22 @@ func (a Action) Activates() bool { return a == ActionSwitch || a == ActionTest }
 
 // Request is what a run is asked to do. It travels as the file "request".
 type Request struct {
-	ID            string // names the run: letters, digits, "-"; sorts by time
-	Kind          Kind
-	Action        Action
-	Output        string        // flake output, of an update
-	Generation    int           // of a rollback
-	Digest        string        // of the tree that shall be in /etc/nixos; "none" leaves it
-	Base          string        // of the tree in /etc/nixos that this was made for
-	Confirm       time.Duration // whole seconds; 0: no watchdog, no confirmation
-	SwitchTimeout time.Duration // whole seconds
-	Who, From     string        // user and machine, for other people to read
-	Since         time.Time
-	Commit        string // git commit of the tree, or ""
-	Dirty         bool   // the tree differs from that commit
+	Deadlines         // Confirm and Switch
+	ID         string // names the run: letters, digits, "-"; sorts by time
+	Kind       Kind
+	Action     Action
+	Output     string // flake output: of an update; of a rollback, where it is known
+	Generation int    // of a rollback
+	Digest     string // of the tree that shall be in /etc/nixos; NoDigest leaves it
+	Base       string // of the tree in /etc/nixos that this was made for
+	Who, From  string // user and machine, for other people to read
+	Since      time.Time
+	Commit     string // git commit of the tree, or ""
+	Dirty      bool   // the tree differs from that commit
 }
+
+// NoDigest is in the place of a tree's digest where there is no tree.
+const NoDigest = "none"
 
 var (
 	idForm     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
@@ -80,7 +82,7 @@ func (r Request) Encode() ([]byte, error) {
 		{"digest", r.Digest},
 		{"base", r.Base},
 		{"confirm", seconds(r.Confirm)},
-		{"switchtimeout", seconds(r.SwitchTimeout)},
+		{"switchtimeout", seconds(r.Switch)},
 		{"who", word(r.Who)},
 		{"from", word(r.From)},
 		{"since", r.Since.UTC().Format(time.RFC3339)},
@@ -98,14 +100,16 @@ func (r Request) check() error {
 		return errors.New("bad name")
 	case r.Kind == KindUpdate && !outputForm.MatchString(r.Output):
 		return fmt.Errorf("bad flake output %q", r.Output)
+	case r.Output != "" && !outputForm.MatchString(r.Output):
+		return fmt.Errorf("bad flake output %q", r.Output)
 	case r.Kind == KindRollback && r.Generation < 1:
 		return fmt.Errorf("bad generation %d", r.Generation)
 	case r.Kind != KindUpdate && r.Kind != KindRollback:
 		return fmt.Errorf("unknown kind %q", r.Kind)
 	case !digestForm.MatchString(r.Digest) || !digestForm.MatchString(r.Base):
 		return fmt.Errorf("bad digest %q or %q", r.Digest, r.Base)
-	case r.Confirm < 0 || r.SwitchTimeout < time.Second:
-		return fmt.Errorf("bad deadlines %v and %v", r.Confirm, r.SwitchTimeout)
+	case r.Confirm < 0 || r.Switch < time.Second:
+		return fmt.Errorf("bad deadlines %v and %v", r.Confirm, r.Switch)
 	}
 	_, err := ParseAction(string(r.Action))
 	return err

@@ -23,6 +23,12 @@ var factsScript string
 //go:embed scripts/start.sh
 var startScript string
 
+//go:embed scripts/note.sh
+var noteScript string
+
+//go:embed scripts/session.sh
+var sessionScript string
+
 //go:embed scripts/forget.sh
 var forgetScript string
 
@@ -46,8 +52,10 @@ func Supervisor() []byte {
 // Command is one command for a server: a line for its login shell, and what the
 // program that the line starts reads from its standard input.
 //
-// Scripts travel on standard input, so that nothing of them appears in the
-// server's process list or in sudo's log.
+// The line is a fixed list of words, without a quote, a variable or a redirection: it
+// is all that the login's shell has to understand, be that fish, tcsh or nushell.
+// Scripts and their values travel on standard input, so that nothing of them appears
+// in the server's process list or in sudo's log either.
 type Command struct {
 	Line  string
 	Stdin string
@@ -59,36 +67,54 @@ type Shell struct {
 	Sudo bool
 }
 
+// Line is the line of every command.
+func (s Shell) Line() string {
+	if s.Sudo {
+		return "sudo -n /bin/sh -s"
+	}
+	return "/bin/sh -s"
+}
+
+// script is a command of its own: values, then the script, in braces. A shell carries
+// out what is in braces once it has read all of it, so a connection that breaks in the
+// middle of a script leaves no half of a line behind that is run.
 func (s Shell) script(body string, vars ...[2]string) Command {
 	var b strings.Builder
+	b.WriteString("{\n")
 	for _, v := range vars {
 		fmt.Fprintf(&b, "%s=%s\n", v[0], quote(v[1]))
 	}
-	b.WriteString(libScript)
-	b.WriteString("\n")
-	b.WriteString(body)
-	return Command{Line: s.Shell(), Stdin: b.String()}
+	b.WriteString(compact(body))
+	b.WriteString("}\n")
+	return Command{Line: s.Line(), Stdin: b.String()}
 }
 
-// Shell is the line of every command whose script travels on its standard input.
-// One shell may be given several scripts, one after the other.
-func (s Shell) Shell() string { return s.root("/bin/sh -s") }
+// library is script with what all scripts share before it.
+func (s Shell) library(body string, vars ...[2]string) Command {
+	return s.script(libScript+"\n"+body, vars...)
+}
 
-func (s Shell) root(line string) string {
-	if s.Sudo {
-		return "sudo -n " + line
+// compact takes out what no shell needs: a script travels with every command, and
+// should fit into what a network sends at once.
+func compact(script string) string {
+	var b strings.Builder
+	for line := range strings.Lines(script) {
+		line = strings.TrimLeft(line, " ")
+		if line != "\n" && !strings.HasPrefix(line, "#") {
+			b.WriteString(line)
+		}
 	}
-	return line
+	return b.String()
 }
 
 // supervisor builds the call of a script that a run left on the server.
 // VPS_ROOT is empty there; the test server sets it to its folder.
 func (s Shell) supervisor(id string, args ...string) Command {
-	line := `"${VPS_ROOT-}"/var/lib/vps/runs/` + quote(id) + "/supervisor.sh"
+	words := ""
 	for _, a := range args {
-		line += " " + quote(a)
+		words += " " + quote(a)
 	}
-	return Command{Line: s.root("/bin/sh " + line)}
+	return s.script("set --" + words + "\n. \"${VPS_ROOT-}/var/lib/vps/runs/\"" + quote(id) + "/supervisor.sh\nexit\n")
 }
 
 // FactsQuery says what Facts shall ask beyond the cheap facts.
@@ -98,42 +124,32 @@ type FactsQuery struct {
 	Units    bool   // units that are failed or restarting
 }
 
-// FactsEnd is the last line of the facts, and of all else that is read like them.
-const FactsEnd = "end"
-
 // Facts builds the command whose output [ParseFacts] reads. It changes nothing.
-func (s Shell) Facts(q FactsQuery) Command {
-	return s.script(factsScript,
-		[2]string{"AGE_KEY", q.AgeKey},
-		[2]string{"MANIFEST", flag(q.Manifest)},
-		[2]string{"UNITS", flag(q.Units)})
+func (s Shell) Facts(q FactsQuery) Command { return s.library(factsScript, q.vars()...) }
+
+// Session builds the command that prints the facts, as [Shell.Facts], and then takes
+// orders. [Link.Open] starts it.
+func (s Shell) Session(q FactsQuery) Command {
+	return s.library(generationsScript+noteScript+startScript+factsScript+sessionScript, q.vars()...)
 }
 
-// Start builds the command that turns the archive at upload (relative to the
-// login folder) into the run id and starts its supervisor. Its first lines are read
-// by [ParseStart]; once the run has started, it goes on as that of Follow.
-func (s Shell) Start(id, upload, sha256 string) Command {
-	return s.script(startScript,
-		[2]string{"ID", id},
-		[2]string{"UPLOAD", "./" + upload},
-		[2]string{"SHA256", sha256})
+func (q FactsQuery) vars() [][2]string {
+	return [][2]string{{"AGE_KEY", q.AgeKey}, {"MANIFEST", flag(q.Manifest)}, {"UNITS", flag(q.Units)}}
 }
 
 // Forget builds the command that keeps a run from ever starting whose start was
 // cut off, unless it has started. Its output is read by [Forgotten].
 func (s Shell) Forget(id string) Command {
-	return s.script(forgetScript, [2]string{"ID", id})
+	return s.library(forgetScript, [2]string{"ID", id})
 }
 
 // Forgotten says whether a run will never start.
-func Forgotten(out []byte) bool { return strings.TrimSpace(string(out)) == "forgotten=1" }
+func Forgotten(out []byte) bool { return strings.TrimSpace(string(out)) == answerForgotten }
 
 // Generations builds the command whose output [ParseGenerations] reads.
-func (s Shell) Generations() Command { return s.script(generationsScript) }
-
-// LogMark is the line after which the log begins on the standard error of the
-// commands that show a run.
-const LogMark = "--- log of the run"
+func (s Shell) Generations() Command {
+	return s.library(generationsScript + "generations\n")
+}
 
 // Follow builds the command that shows a run: on standard output its status lines
 // ([ParseStatus]) from the first on, then each as it comes; on standard error, after
@@ -144,13 +160,15 @@ func (s Shell) Follow(id string, offset int64) Command {
 }
 
 // Probe builds the command that a new login runs after a switch: it prints what
-// [ParseProbe] reads, watching the units for settle (whole seconds), and then
-// reads one line: "confirm", or "reject" and a reason.
-func (s Shell) Probe(id string, settle time.Duration) Command {
-	return s.supervisor(id, "probe", id, fmt.Sprint(int(settle.Seconds())))
+// [Evidence.Add] reads, watching the units for settle (whole seconds), and then
+// reads one line: "confirm", or "reject" and a reason. Secrets are paths where
+// something must lie.
+func (s Shell) Probe(id string, settle time.Duration, secrets ...string) Command {
+	return s.supervisor(id, append([]string{"probe", id, fmt.Sprint(int(settle.Seconds()))}, secrets...)...)
 }
 
 // Cancel builds the command that makes a run that waits to be confirmed roll back.
+// Who follows the run over the same connection cancels it there instead.
 func (s Shell) Cancel(id string) Command {
 	return s.supervisor(id, "cancel", id, "cancelled by a rollback")
 }

@@ -1,7 +1,12 @@
 package run
 
 import (
+	"encoding/json"
+	"github.com/dagadbm/vps/mage/internal/facts"
+
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -48,14 +53,38 @@ type Status struct {
 	Message string // for a person; foreign text
 }
 
+// Text is what the line says, for a person.
+func (s Status) Text() string {
+	if s.Message == "" {
+		return s.Phase
+	}
+	return s.Phase + ": " + s.Message
+}
+
+// Built is what a system says of itself that was just built: in facts.json, else by
+// what it is made of.
+type Built struct {
+	Ports   []int    // where its sshd will listen; nil is unknown, empty is nowhere
+	Secrets []string // where its secrets will lie
+}
+
+// add joins what came in several lines.
+func (b *Built) add(more Built) {
+	if more.Ports != nil {
+		b.Ports = more.Ports
+	}
+	b.Secrets = append(b.Secrets, more.Secrets...)
+}
+
 // End says whether the run is over.
 func (s Status) End() bool { return s.Phase == PhaseEnd }
 
 // Result is how the run ended.
 func (s Status) Result() Result { return Result(s.Fields["result"]) }
 
-// maxStatus is how long a status line may be: the built system's facts take one.
-const maxStatus = 300 << 10
+// maxStatusLine is how long a status line may be, in bytes: the built system's facts
+// take one.
+const maxStatusLine = 300 << 10
 
 // wholeFields are what a built system says of itself: JSON objects, one in a line of
 // the phase [PhaseBuilt], of which it takes the rest.
@@ -83,7 +112,7 @@ func ParseStatus(line string) (Status, error) {
 		head, message, _ = strings.Cut(line, " message=")
 	}
 	words := strings.Fields(head)
-	if len(words) < 2 || len(line) > maxStatus || len(whole) == 0 && len(line) > maxLine {
+	if len(words) < 2 || len(line) > maxStatusLine || len(whole) == 0 && len(line) > maxLine {
 		return Status{}, errors.New("not a status line")
 	}
 	s := Status{Phase: words[1], Message: message, Fields: whole}
@@ -99,15 +128,47 @@ func ParseStatus(line string) (Status, error) {
 	return s, nil
 }
 
-// ParseStart reads a line that [Shell.Start] printed. It is the answer, or what a
+// Built gives what the line says of a system that was just built. What is not of the
+// form that it has to have says nothing.
+func (s Status) Built() (b Built) {
+	if host, err := facts.Parse([]byte(s.Fields["facts"])); err == nil {
+		b.Ports = host.SSHPorts
+		for _, secret := range host.Secrets {
+			b.addSecret(secret.Path)
+		}
+	}
+	var manifest struct {
+		Secrets []struct{ Path string }
+	}
+	if json.Unmarshal([]byte(s.Fields["manifest"]), &manifest) == nil {
+		for _, secret := range manifest.Secrets {
+			b.addSecret(secret.Path)
+		}
+	}
+	for text := range strings.SplitSeq(s.Fields["ports"], ",") {
+		if n, err := strconv.ParseUint(text, 10, 16); err == nil && n > 0 {
+			b.Ports = append(b.Ports, int(n))
+		}
+	}
+	return b
+}
+
+// addSecret keeps a path that can be asked for on the server.
+func (b *Built) addSecret(path string) {
+	if strings.HasPrefix(path, "/") && len(path) < 4096 && len(b.Secrets) < maxList && oneLine(path) == path {
+		b.Secrets = append(b.Secrets, path)
+	}
+}
+
+// ParseStart reads a line that an order to start a run printed. It is the answer, or what a
 // login's shell had to say before it. The error says why the run did not start;
 // nothing has changed on the server then.
 func ParseStart(line string) (answered bool, err error) {
 	line = strings.TrimSpace(line)
-	if why, ok := strings.CutPrefix(line, "failed="); ok {
+	if why, ok := strings.CutPrefix(line, answerFailed); ok {
 		return true, errors.New(cut(why, 300))
 	}
-	return line == "started=1", nil
+	return line == answerStarted, nil
 }
 
 // Evidence is what a new login saw of a switched system.
@@ -116,6 +177,7 @@ type Evidence struct {
 	Missing         []string // declared secrets that are not there
 	Units           []Unit   // of the new system, in trouble now and not before the switch
 	Others          []Unit   // the same, but no part of the new system: not judged
+	Lacks           []string // programs that the next run needs and the new system has not
 }
 
 // Add reads one line of [Shell.Probe]; done says that it was the last before
@@ -129,6 +191,8 @@ func (e *Evidence) Add(line string) (done bool, err error) {
 		e.Wanted = value
 	case "missing":
 		e.Missing, err = bounded(e.Missing, value)
+	case "lacks":
+		e.Lacks, err = bounded(e.Lacks, value)
 	case "unit", "other":
 		into := &e.Units
 		if key == "other" {
@@ -147,11 +211,15 @@ func (e *Evidence) Add(line string) (done bool, err error) {
 	return false, err
 }
 
-// Verdict gives "" when the new system may stay, else why not.
-func (e Evidence) Verdict() string {
+// Verdict gives "" when the new system may stay, else why not. Programs that the
+// server lacked before are no reason.
+func (e Evidence) Verdict(lackedBefore ...string) string {
+	lacks := slices.DeleteFunc(slices.Clone(e.Lacks), func(p string) bool { return slices.Contains(lackedBefore, p) })
 	switch {
 	case e.Current != e.Wanted || e.Current == "":
 		return "the running system is not the new one"
+	case len(lacks) > 0:
+		return "the new system lacks " + strings.Join(lacks, ", ") + ", which the next update needs"
 	case len(e.Missing) > 0:
 		return "missing secret " + strings.Join(e.Missing, ", ")
 	case len(e.Units) > 0:

@@ -2,7 +2,7 @@
 # shellcheck disable=SC2154 # lib.sh goes before it, and the laptop's variables
 # Prints what the laptop must know before it may decide anything, as KEY=VALUE
 # lines, ending with "end". Changes nothing. AGE_KEY is the path of the server's
-# age key; MANIFEST=1 asks for the listing of /etc/nixos, RUNS=1 for the runs.
+# age key; MANIFEST=1 asks for the listing of /etc/nixos, UNITS=1 for the units in trouble.
 PATH=$ROOT/run/current-system/sw/bin:$PATH
 
 say() { printf '%s=%s\n' "$1" "$2"; }
@@ -36,6 +36,7 @@ facts_of_system() {
     say generation "$generation"
     first "$ROOT/run/current-system/nixos-version"
     say version "$first"
+    [ ! -e "$ROOT/run/current-system" ] || lacking "$ROOT/run/current-system"
     [ ! -r "$ROOT/proc/meminfo" ] || while read -r key value _; do
         [ "$key" = MemTotal: ] || continue
         say memory "$value"

@@ -1,12 +1,13 @@
 # shellcheck shell=sh
-# Replaces the server's age key file $1 by what comes on standard input, whose
-# SHA-256 is $2: whole or not at all. Only this script travels in the command
-# line, so that the key is in no argument, no environment and no log. Prints
+# Replaces the server's age key file FILE by KEY, whose SHA-256 is SHA256: whole or
+# not at all. All of it is this script, which comes on standard input, so that the
+# key is in no argument, no environment and no log: printf is the shell's own. Prints
 # "put=1", or why not.
+# shellcheck disable=SC2154 # FILE, KEY and SHA256 go before it
 set -u
 umask 077
 PATH=${VPS_ROOT-}/run/current-system/sw/bin:$PATH
-file=${VPS_ROOT-}$1
+file=${VPS_ROOT-}$FILE
 dir=${file%/*}
 new=$dir/.vps-key-$$
 
@@ -17,19 +18,19 @@ fail() {
 }
 
 if [ -L "$file" ] || [ -d "$file" ]; then
-    fail "$1 is not a plain file"
+    fail "$FILE is not a plain file"
 fi
 # A folder of some other purpose keeps its mode; sops-nix's own is for root only.
 case $dir in
 */sops-nix) mkdir -p "$dir" && chmod 700 "$dir" ;;
 *) mkdir -p "$dir" ;;
-esac || fail "cannot make ${1%/*}"
+esac || fail "cannot make ${FILE%/*}"
 rm -f "$dir"/.vps-key-*
 trap 'rm -f "$new"; exit 1' HUP INT TERM
-cat >"$new" || fail "cannot write to ${1%/*}: is the disk full?"
+printf '%s' "$KEY" >"$new" || fail "cannot write to ${FILE%/*}: is the disk full?"
 hash=$(sha256sum <"$new")
-[ "${hash%% *}" = "$2" ] || fail "the key did not arrive whole"
+[ "${hash%% *}" = "$SHA256" ] || fail "the key did not arrive whole"
 sync
-mv -f "$new" "$file" || fail "cannot replace $1"
+mv -f "$new" "$file" || fail "cannot replace $FILE"
 sync
 echo put=1

@@ -1,60 +1,48 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2154 # lib.sh goes before it, and the laptop's variables
-# Turns an uploaded archive into a run and starts its supervisor, in a unit of
-# its own that outlives this login. ID names the run, UPLOAD is the archive in
-# the login folder, SHA256 its hash. Prints "started", or why not, on stdout, and
-# then shows the run until its input ends.
-PATH=$ROOT/run/current-system/sw/bin:$PATH
-run=$STATE/runs/$ID
+# shellcheck disable=SC2154 # lib.sh goes before it
+# Turns an archive that follows on standard input into a run, and starts its
+# supervisor in a unit of its own that outlives this login.
 
-fail() {
+# start ID SIZE SHA256 reads an archive of so many bytes, whose hash is given, and
+# prints "started=1", or "failed=" and why not. It uses nothing of the login: no
+# folder, no file transfer, no second session.
+start() {
+    run=$STATE/runs/$1
+    [ -d "$STATE/runs" ] || { mkdir -p "$STATE/runs" && chmod 700 "$STATE"; } || refuse "cannot make $STATE"
+    mkdir -m 700 "$run" || refuse "cannot make $run"
+    # What the program complains about is the reason; its last line is.
+    why=$(head -c "$2" 2>&1 >"$run/archive.tar") || refuse "cannot write to $run: ${why##*"$newline"}"
+    hash_of "$run/archive.tar"
+    [ "$hash" = "$3" ] || refuse "the archive arrived damaged"
+    why=$(tar -xof "$run/archive.tar" -C "$run" 2>&1) || refuse "cannot unpack the archive in $run: ${why##*"$newline"}"
+    rm -f "$run/archive.tar"
+    : >"$run/log" && : >"$run/status" || refuse "cannot write to $run"
+    launch "$1"
+    echo started=1
+}
+
+# refuse ends the shell: what is left of the archive must not be taken for orders.
+# The folder goes, because a disk that is full would stay so.
+refuse() {
+    rm -rf "$run/archive.tar" "$run/tree"
     printf 'failed=%s\n' "$*"
-    rm -f "$UPLOAD"
     exit 0
 }
 
-unpack() {
-    [ -d "$STATE/runs" ] || { mkdir -p "$STATE/runs" && chmod 700 "$STATE"; } || fail "cannot make $STATE"
-    mkdir -m 700 "$run" || fail "cannot make $run"
-    archive=$UPLOAD
-    # Copied, if it belongs to another user, who could still hold it open and
-    # change it after its hash was compared.
-    [ -O "$UPLOAD" ] || {
-        archive=$run/archive.tar
-        cat "$UPLOAD" >"$archive" || fail "cannot write to $run: is the disk full?"
-    }
-    hash_of "$archive"
-    [ "$hash" = "$SHA256" ] || fail "the archive arrived damaged"
-    tar -xof "$archive" -C "$run" || fail "cannot unpack the archive in $run"
-    rm -f "$UPLOAD" "$archive"
-    for other in .vps-upload-*; do
-        # A client that died left it behind.
-        [ ! -f "$other" ] || [ -z "$(find "$other" -mmin +60)" ] || rm -f "$other"
-    done
-    : >"$run/log"
-    : >"$run/status"
-}
-
-# The unit gets the PATH of the system that runs now, by its store path: the
-# switch is about to exchange what /run/current-system points to.
+# launch ID. The unit gets the PATH of the system that runs now, by its store path:
+# the switch is about to exchange what /run/current-system points to.
 launch() {
     resolve "$ROOT/run/current-system"
     path=$resolved/sw/bin
     if systemd; then
-        systemd-run --quiet --collect --unit="vps-run-$ID" \
-            --description="vps: run $ID" --property=OOMPolicy=continue \
+        why=$(systemd-run --quiet --collect --unit="vps-run-$1" \
+            --description="vps: run $1" --property=OOMPolicy=continue \
             --setenv=PATH="$path" --setenv=HOME="$ROOT/root" --setenv=VPS_ROOT="$ROOT" \
             --setenv=VPS_BEGAN="${began-}" \
-            /bin/sh "$run/supervisor.sh" run "$ID" || fail "systemd-run could not start the supervisor"
+            /bin/sh "$run/supervisor.sh" run "$1" 2>&1) ||
+            refuse "systemd-run could not start the supervisor: ${why##*"$newline"}"
     else
         PATH=$path HOME=$ROOT/root VPS_ROOT=$ROOT setsid \
-            /bin/sh "$run/supervisor.sh" run "$ID" </dev/null >/dev/null 2>&1 &
+            /bin/sh "$run/supervisor.sh" run "$1" </dev/null >/dev/null 2>&1 &
     fi
 }
-
-unpack
-launch
-echo started=1
-set -- follow "$ID" 0
-# shellcheck disable=SC1091 # it came with the archive
-. "$run/supervisor.sh"

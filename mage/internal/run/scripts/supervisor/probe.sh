@@ -10,6 +10,7 @@ probe() {
     shift
     resolve "$ROOT/run/current-system"
     printf 'current=%s\nwanted=%s\n' "$resolved" "$new"
+    lacking "$new"
     [ ! -f "$run/secrets" ] || while IFS= read -r path; do
         [ -z "$path" ] || [ -e "$ROOT$path" ] || printf 'missing=%s\n' "$path"
     done <"$run/secrets"

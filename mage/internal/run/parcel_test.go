@@ -1,4 +1,4 @@
-package deploy
+package run
 
 import (
 	"testing"
@@ -12,7 +12,7 @@ func TestRunsOfOneSecondAreSortedByTime(t *testing.T) {
 	t.Parallel()
 	first := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for range 100 {
-		assert.Less(t, newID(first), newID(first.Add(time.Millisecond)))
+		assert.Less(t, NewID(first), NewID(first.Add(time.Millisecond)))
 	}
-	assert.Regexp(t, `^20260102T030405000Z-[0-9a-f]{8}$`, newID(first))
+	assert.Regexp(t, `^20260102T030405000Z-[0-9a-f]{8}$`, NewID(first))
 }

@@ -1,4 +1,4 @@
-package deploy
+package run
 
 import (
 	"context"
@@ -9,19 +9,20 @@ import (
 	"github.com/dagadbm/vps/mage/remote"
 )
 
-// backoff waits between tries: short at first, at most max, with jitter so that
+// Backoff waits between tries: short at first, at most max, with jitter so that
 // many hosts that came back together are not asked together.
-type backoff struct {
+type Backoff struct {
 	next, max time.Duration
 }
 
-func newBackoff() *backoff { return &backoff{next: 50 * time.Millisecond, max: 2 * time.Second} }
+// NewBackoff begins short.
+func NewBackoff() *Backoff { return &Backoff{next: 50 * time.Millisecond, max: 2 * time.Second} }
 
-// wait returns the context's error when it ends first.
-func (b *backoff) wait(ctx context.Context) error { return pause(ctx, b.step()) }
+// Wait returns the context's error when it ends first.
+func (b *Backoff) Wait(ctx context.Context) error { return pause(ctx, b.step()) }
 
 // step is the next wait, and the one after it is longer.
-func (b *backoff) step() time.Duration {
+func (b *Backoff) step() time.Duration {
 	d := b.next/2 + rand.N(b.next)
 	b.next = min(b.next*2, b.max)
 	return d
@@ -31,7 +32,7 @@ func (b *backoff) step() time.Duration {
 // ready at any moment. A port that refuses costs the server nothing to be asked, so
 // that it is asked again soon; one that is reached through others costs logins
 // there, and one that answers and then does not let us in may count its callers.
-func (b *backoff) afterTry(err error, jumps int) time.Duration {
+func (b *Backoff) afterTry(err error, jumps int) time.Duration {
 	var e *remote.UnreachableError
 	if jumps == 0 && errors.As(err, &e) && (e.Reason == remote.ReasonRefused || e.Reason == remote.ReasonRoute) {
 		return 50*time.Millisecond + rand.N(100*time.Millisecond)

@@ -1,79 +1,58 @@
-package deploy
+package run
 
 import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/dagadbm/vps/mage/internal/config"
-	"github.com/dagadbm/vps/mage/internal/run"
-	"github.com/dagadbm/vps/mage/remote"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/dagadbm/vps/mage/remote"
 )
 
-// What a person is told of a run that went out of sight is what will become of it.
-func TestProspectsOfARunOutOfSight(t *testing.T) {
-	t.Parallel()
-	heard := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for _, c := range []struct {
-		phase   string
-		action  run.Action
-		confirm time.Duration
-		want    string
-	}{
-		{"", run.ActionSwitch, time.Minute, "unless somebody confirms it"},
-		{run.PhaseBuilding, run.ActionTest, time.Minute, "unless somebody confirms it"},
-		{run.PhaseBuilding, run.ActionSwitch, 0, "without a watchdog"},
-		{run.PhaseBuilding, run.ActionBoot, time.Minute, "ends by itself"},
-		{run.PhaseSwitching, run.ActionSwitch, time.Minute, "rolled back by 03:15:05"},
-		{run.PhaseConfirming, run.ActionSwitch, time.Minute, "rolled back by 03:15:05"},
-		{run.PhaseSwitching, run.ActionSwitch, 0, "without a watchdog"},
-		{run.PhaseCommitting, run.ActionSwitch, time.Minute, "which then stays"},
-		{run.PhaseRollingBack, run.ActionSwitch, time.Minute, "going back"},
-		{run.PhaseRebooting, run.ActionSwitch, time.Minute, "going back"},
-	} {
-		f := &follower{action: c.action, confirm: c.confirm, limit: 10 * time.Minute, heard: heard}
-		f.last.Phase = c.phase
-		assert.Contains(t, f.prospects(), c.want, "%s, %s, confirm %v", c.phase, c.action, c.confirm)
-	}
-}
+// nobody is an observer that does not listen.
+type nobody struct{}
+
+func (nobody) Phase(string)  {}
+func (nobody) Output([]byte) {}
 
 // A server that lets nobody in goes back to what did, and restarts its sshd for it: a
 // port that refuses for a moment is asked again, also after the last login that may
 // be refused.
 func TestPortIsAskedAgainAfterThreeRefusedLogins(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
-	f.server("web")
-	l, err := f.connect(t.Context(), f.hosts["web"])
-	require.NoError(t, err)
-	defer func() { l.close() }()
-	var dials atomic.Int32
-	f.Dialer.NetDial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if dials.Add(1) == 1 {
-			return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+	dials := 0
+	l := &Link{Name: "web", Port: 22, Login: func(context.Context, int) (Conn, error) {
+		if dials++; dials == 1 {
+			return nil, &remote.UnreachableError{Reason: remote.ReasonRefused, Err: syscall.ECONNREFUSED}
 		}
-		return new(net.Dialer).DialContext(ctx, network, address)
-	}
-	progress := f.log.Progress("web")
-	defer progress.Close()
-	g := &follower{link: l, line: progress.Host("web"), confirm: time.Second, limit: time.Minute}
-	g.logins.Store(maxLogins)
-	require.NoError(t, g.reconnect(t.Context()))
-	assert.EqualValues(t, 2, dials.Load())
+		return noConn{}, nil
+	}}
+	f := NewFollower(l, "id", ActionSwitch, Deadlines{Confirm: time.Second, Switch: time.Minute}, nobody{})
+	f.logins.Store(maxLogins)
+	require.NoError(t, f.reconnect(t.Context()))
+	assert.Equal(t, 2, dials)
 }
+
+type noConn struct{}
+
+func (noConn) Run(context.Context, remote.Cmd) error { return errors.New("no commands here") }
+func (noConn) Output(context.Context, string, io.Reader, int64) ([]byte, error) {
+	return nil, errors.New("no commands here")
+}
+func (noConn) Close() error { return nil }
 
 // Evidence from a server that never answers whether it runs the command: nobody takes
 // the verdict, and nobody waits for that.
@@ -83,9 +62,9 @@ func TestVerdictThatNobodyTakes(t *testing.T) {
 		_, _ = io.WriteString(ch, "current=/a\nwanted=/a\nprobed=1\n")
 		_ = conn.Close()
 	})
-	f := &follower{link: &link{host: config.Host{Target: remote.Target{Name: "x"}}}, id: "id"}
+	f := NewFollower(&Link{Name: "x"}, "id", ActionSwitch, Deadlines{}, nobody{})
 	ended := make(chan error, 1)
-	go func() { ended <- f.probe(t.Context(), client) }()
+	go func() { ended <- f.probe(t.Context(), client, nil) }()
 	select {
 	case err := <-ended:
 		assert.Error(t, err)

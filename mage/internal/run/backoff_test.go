@@ -1,4 +1,4 @@
-package deploy
+package run
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ func TestARefusedPortIsAskedAgainSoon(t *testing.T) {
 	t.Parallel()
 	refused := fmt.Errorf("login: %w", &remote.UnreachableError{Reason: remote.ReasonRefused, Err: errors.New("refused")})
 	closed := &remote.UnreachableError{Reason: remote.ReasonClosed, Err: errors.New("closed")}
-	b := newBackoff()
+	b := NewBackoff()
 	for range 100 {
 		assert.LessOrEqual(t, b.afterTry(refused, 0), 150*time.Millisecond)
 	}
