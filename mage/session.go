@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/deploy"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/terminal"
@@ -40,6 +41,7 @@ func with(ctx context.Context, work func(context.Context, *session) error) error
 // the death of the process that started it: "go tool mage" does not pass SIGTERM
 // on to the target it compiled.
 func guarded(ctx context.Context, work func(context.Context) error) error {
+	next.Know()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -75,13 +77,17 @@ func or[T any](flag *T, otherwise T) T {
 	return *flag
 }
 
-// path gives an optional flag's path. A shell leaves the ~ of -file=~/key to us.
+// path gives an optional flag's path, as the person meant it: a shell leaves the ~
+// of -file=~/key alone, and the launcher may have come from a subfolder.
 func path(flag *string) string {
 	name := or(flag, "")
 	if below, ok := strings.CutPrefix(name, "~/"); ok {
 		if home, err := os.UserHomeDir(); err == nil {
 			return filepath.Join(home, below)
 		}
+	}
+	if from := os.Getenv("VPS_CALLED_FROM"); from != "" && name != "" && !filepath.IsAbs(name) {
+		return filepath.Join(from, name)
 	}
 	return name
 }

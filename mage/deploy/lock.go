@@ -55,6 +55,23 @@ func (p *Project) Lock(ctx context.Context, input string) ([]Move, error) {
 	return moves, nil
 }
 
+// Inputs are the inputs that nix/flake.lock pins, for a shell to complete.
+func (p *Project) Inputs() []string {
+	data, err := os.ReadFile(filepath.Join(p.Dir, "nix", lockName))
+	if err != nil {
+		return nil
+	}
+	lock, err := facts.ReadLock(data)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, pin := range lock.Pins() {
+		names = append(names, pin.Input)
+	}
+	return names
+}
+
 func resultOf(err error) string {
 	if err != nil {
 		return "failed"

@@ -34,12 +34,19 @@ func (p *Project) Hosts(ctx context.Context, hosts string) ([]Host, error) {
 }
 
 // Names are the hosts that vps.yaml lists, in its order.
-func (p *Project) Names() []string {
-	names := make([]string, len(p.config.Hosts))
-	for i, h := range p.config.Hosts {
-		names[i] = h.Name
+func (p *Project) Names() []string { return p.config.Names() }
+
+// Words are the words that HOSTS may be, for a shell to complete: names, tags as
+// @tag, all, and the aliases of ssh_config.
+func (p *Project) Words() []string {
+	words := p.Names()
+	if known, ok := p.resolver.(interface{ Known() []string }); ok {
+		words = known.Known()
 	}
-	return names
+	for _, tag := range p.config.Tags() {
+		words = append(words, "@"+tag)
+	}
+	return append(words, "all")
 }
 
 // Login logs in to a host as the workflows do: the same names, keys and checks of

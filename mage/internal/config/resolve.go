@@ -289,12 +289,18 @@ func looksResolvable(host string) bool {
 	return isAddress(host) || strings.Contains(host, ".") || host == "localhost"
 }
 
-// unknown lists what a mistyped name could have meant.
-func (r *Resolver) unknown(name string) error {
+// Known are the names of vps.yaml and the aliases of ssh_config.
+func (r *Resolver) Known() []string {
 	known := r.Config.Names()
 	for _, alias := range r.aliases() {
 		known = appendNew(known, alias)
 	}
+	return known
+}
+
+// unknown lists what a mistyped name could have meant.
+func (r *Resolver) unknown(name string) error {
+	known := r.Known()
 	return &UnknownHostError{Name: name, Known: known, Closest: closest(name, known)}
 }
 

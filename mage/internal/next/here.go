@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/magefile/mage/mg"
@@ -39,14 +40,26 @@ func Here() Caller {
 // mainFile is the file that mage writes the main function of the targets to.
 const mainFile = "mage_output_file.go"
 
-// madeByMage says whether mage's main function, or one that it started, called us.
-// It matters that this is certain: ourselves starts the program again.
+// made remembers that mage made this program.
+var made atomic.Bool
+
+// Know looks whether mage made this program, for goroutines that were started by
+// others than its main function. A target calls it first.
+func Know() { madeByMage() }
+
+// madeByMage says whether mage's main function, or one that it started, called us
+// or did so before. It matters that this is certain: ourselves starts the program
+// again.
 func madeByMage() bool {
+	if made.Load() {
+		return true
+	}
 	pcs := make([]uintptr, 256)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
 	for {
 		frame, more := frames.Next()
 		if filepath.Base(frame.File) == mainFile && strings.HasPrefix(frame.Function, "main.main") {
+			made.Store(true)
 			return true
 		}
 		if !more {
@@ -55,16 +68,27 @@ func madeByMage() bool {
 	}
 }
 
+// ourselves is how the targets of this program are called, if mage made it.
 var ourselves = sync.OnceValue(func() Caller {
 	c := Caller{Program: program(os.Args[0])}
-	if self, err := os.Executable(); err == nil {
-		c.Prefix = listedPrefix(self)
-		if dir, err := filepath.EvalSymlinks(mg.CacheDir()); err == nil && within(dir, self) {
-			c.Program = Launcher()
+	self, err := os.Executable()
+	if err != nil {
+		return c
+	}
+	if dir, err := filepath.EvalSymlinks(mg.CacheDir()); err == nil && within(dir, self) {
+		c.Program = Launcher()
+	}
+	for _, name := range Listed() {
+		// A target that nobody else has.
+		if prefix, ok := strings.CutSuffix(strings.ToLower(name), "secrets:rotate"); ok {
+			c.Prefix = prefix
 		}
 	}
 	return c
 })
+
+// Compiled is [Here] for those who know that mage made this program.
+func Compiled() Caller { return ourselves() }
 
 // Launcher is the program that compiles and starts targets on this machine.
 func Launcher() string {
@@ -101,22 +125,27 @@ func within(dir, file string) bool {
 	return err == nil && filepath.IsLocal(name)
 }
 
-// listed finds a target that nobody else has in what -l prints.
-var listed = regexp.MustCompile(`(?m)^\s+(?:\x1b\[[0-9;]*m)?((?:\S+:)?)secrets:rotate\b`)
-
-// listedPrefix asks a program of targets for its list: that alone knows under
-// which name a magefile imports the targets.
-func listedPrefix(program string) string {
+// Listed are the targets that this program lists, which mage must have made: it
+// is started again. That program alone knows under which name a magefile imports
+// the targets, and beside which others.
+var Listed = sync.OnceValue(func() []string {
+	self, err := os.Executable()
+	if err != nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "-l")
+	cmd := exec.CommandContext(ctx, self, "-l")
 	cmd.Env = append(os.Environ(), "MAGEFILE_ENABLE_COLOR=false")
 	list, err := cmd.Output()
 	if err != nil {
-		return ""
+		return nil
 	}
-	if m := listed.FindSubmatch(list); m != nil {
-		return string(m[1])
+	var names []string
+	for _, m := range listed.FindAllStringSubmatch(string(list), -1) {
+		names = append(names, m[1])
 	}
-	return ""
-}
+	return names
+})
+
+var listed = regexp.MustCompile(`(?m)^ {2}(?:\x1b\[[0-9;]*m)*([A-Za-z][\w:]*)`)
