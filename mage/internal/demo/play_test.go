@@ -5,7 +5,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/dagadbm/vps/mage"
 	"github.com/dagadbm/vps/mage/deploy"
+	"github.com/dagadbm/vps/mage/internal/cmdline"
 	"github.com/dagadbm/vps/mage/internal/demo"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/stretchr/testify/assert"
@@ -26,52 +30,54 @@ func TestMain(m *testing.M) {
 	if os.Getenv(beTargets) == "" {
 		os.Exit(m.Run())
 	}
-	err := target(context.Background(), os.Args[1], os.Args[2:])
+	err := target(context.Background(), os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
 	}
 	os.Exit(deploy.ExitStatus(err))
 }
 
+// functions are the targets that the demo calls.
+var functions = map[string]any{
+	"init": mage.Init, "secrets:set": mage.Secrets{}.Set, "secrets:list": mage.Secrets{}.List, "update": mage.Update,
+	"status": mage.Status, "diff": mage.Diff, "rollback": mage.Rollback, "generations": mage.Generations,
+}
+
 // target runs a target as the main function that mage writes would.
-func target(ctx context.Context, name string, args []string) error {
-	flags, words := map[string]string{}, []string{""}
-	for _, arg := range args {
-		if flag, ok := strings.CutPrefix(arg, "-"); ok {
-			key, value, _ := strings.Cut(flag, "=")
-			flags[key] = value
-		} else {
-			words = append(words, arg)
+func target(ctx context.Context, args []string) error {
+	targets, err := cmdline.FromSource(os.DirFS(os.Getenv(beTargets)))
+	if err != nil {
+		return err
+	}
+	line, err := (&cmdline.Reader{Targets: targets}).Read(args)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(targets, func(t cmdline.Target) bool { return t.Name == line.Args[0] })
+	if i < 0 || functions[line.Args[0]] == nil {
+		return fmt.Errorf("the demo calls %q, which this test does not know", line.Args[0])
+	}
+	in := []reflect.Value{reflect.ValueOf(ctx)}
+	words, flags := line.Args[1:1+len(targets[i].Words)], line.Args[1+len(targets[i].Words):]
+	for _, w := range words {
+		in = append(in, reflect.ValueOf(w))
+	}
+	function := reflect.ValueOf(functions[line.Args[0]])
+	for _, f := range targets[i].Flags {
+		value := reflect.Zero(function.Type().In(len(in)))
+		for _, given := range flags {
+			if text, ok := strings.CutPrefix(given, "-"+f.Name+"="); ok && f.Type == "string" {
+				value = reflect.ValueOf(&text)
+			} else if d, err := time.ParseDuration(text); ok && err == nil {
+				value = reflect.ValueOf(&d)
+			}
 		}
+		in = append(in, value)
 	}
-	last := words[len(words)-1]
-	duration := func(key string) *time.Duration {
-		d, err := time.ParseDuration(flags[key])
-		if err != nil {
-			return nil
-		}
-		return &d
+	if err, ok := function.Call(in)[0].Interface().(error); ok {
+		return err
 	}
-	switch name {
-	case "init":
-		key := flags["sshkey"]
-		return mage.Init(ctx, nil, &key)
-	case "secrets:set":
-		return mage.Secrets{}.Set(ctx, last, nil, nil)
-	case "secrets:list":
-		return mage.Secrets{}.List(ctx, nil, nil)
-	case "update":
-		return mage.Update(ctx, last, nil, duration("confirm"), nil, duration("settle"), nil, nil, nil)
-	case "status":
-		return mage.Status(ctx, last, nil)
-	case "diff":
-		return mage.Diff(ctx, last)
-	case "rollback":
-		return mage.Rollback(ctx, last, nil, nil)
-	case "generations":
-		return mage.Generations(ctx, last, nil)
-	}
-	return fmt.Errorf("the demo calls %q, which this test does not know", name)
+	return nil
 }
 
 // page is a writer for several goroutines.
@@ -94,7 +100,9 @@ func (p *page) String() string {
 
 // The demo needs no terminal, and all of it is the real targets' work.
 func TestDemoPlaysAServersWholeLife(t *testing.T) {
-	t.Setenv(beTargets, "1")
+	sources, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	t.Setenv(beTargets, sources)
 	self, err := os.Executable()
 	require.NoError(t, err)
 	out := &page{}
