@@ -151,7 +151,7 @@ func (e *evaluation) query(outputs []string) string {
 		}
 		wanted = "builtins.filter (name: hosts ? ${name}) [ " + strings.Join(quoted, " ") + " ]"
 	}
-	value := "text"
+	value := "builtins.seq host.config text"
 	if e.build {
 		value = "builtins.seq host.config.system.build.toplevel.drvPath text"
 	}

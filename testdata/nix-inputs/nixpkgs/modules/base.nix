@@ -1,9 +1,26 @@
-# What nix/ reads from options that it does not define itself.
+# Options of NixOS with their real names and defaults, as far as configurations or
+# facts read them.
 { lib, ... }:
 {
   options = {
     nix.package = lib.mkOption { default = "/pkgs/nix"; };
+    nixpkgs.hostPlatform = lib.mkOption { default = "x86_64-linux"; };
+    system = {
+      build.toplevel = lib.mkOption { default = "/pkgs/toplevel"; };
+      nixos.release = lib.mkOption { default = "26.05"; };
+      stateVersion = lib.mkOption { default = "26.05"; };
+    };
     systemd.package = lib.mkOption { default = "/pkgs/systemd"; };
-    system.build.toplevel = lib.mkOption { default = "/pkgs/toplevel"; };
+    services.openssh = {
+      enable = lib.mkEnableOption "sshd";
+      extraConfig = lib.mkOption {
+        type = lib.types.lines;
+        default = "";
+      };
+      listenAddresses = lib.mkOption { default = [ ]; };
+      openFirewall = lib.mkOption { default = true; };
+      ports = lib.mkOption { default = [ 22 ]; };
+      startWhenNeeded = lib.mkOption { default = false; };
+    };
   };
 }
