@@ -41,7 +41,7 @@ type Installed struct {
 func (p *Project) Bootstrap(ctx context.Context, host string, o BootstrapOptions) (*Installed, error) {
 	var pre *prepared
 	b := &bootstrap.Project{
-		Dir: p.Dir, Config: p.config, Dialer: p.Dialer, Prompter: prompter{p.log}, Log: p.log, Host: p.host,
+		Dir: p.Dir, Config: p.config, Dialer: p.Dialer, Prompter: prompter{p.log}, Log: p.log, Who: p.Who, From: p.From, InstallerPort: p.installerPort, Host: p.host,
 		Prepare: func(ctx context.Context) (_ *bootstrap.Prepared, err error) {
 			if pre, err = p.prepare(ctx); err != nil {
 				return nil, err
@@ -81,6 +81,20 @@ func (p *Project) firstUpdate(ctx context.Context, pre *prepared, d *remote.Dial
 		return u.run(ctx)
 	})
 	return results[0].After, summary(results)
+}
+
+// unfinished adds to a failure that a bootstrap of the host did not come to its end,
+// which is then what there is to do.
+func (p *Project) unfinished(h config.Host, err error) error {
+	begun := bootstrap.Look(p.Dir, h)
+	var f *Failure
+	if begun == nil || !errors.As(err, &f) {
+		return err
+	}
+	told := *f
+	told.Now = fmt.Sprintf("%s; its bootstrap of %s is not finished: it got as far as %q", f.Now, begun.Since.Local().Format("2006-01-02 15:04"), begun.Phase)
+	told.Next = next.Say("finish it: %s", next.Target("bootstrap", h.Name))
+	return &told
 }
 
 // bootstrapFailure gives a failure of bootstrap the form of all others.

@@ -67,7 +67,7 @@ func (c *candidate) user(name string) {
 }
 
 func (c *candidate) noImage() {
-	script := strings.Replace(fmt.Sprintf(engineAnswers, "exit 1"), "image) echo sha256:1 ;;",
+	script := strings.Replace(fmt.Sprintf(engineAnswers, "exit 1", "exit 1", "exit 1"), "image) echo sha256:1 ;;",
 		"image) echo 'Error: No such image' >&2; exit 1 ;;\npull) echo 'manifest unknown' >&2; exit 1 ;;", 1)
 	c.engine(script)
 }
@@ -94,5 +94,5 @@ func stranger(t *testing.T) string {
 func (c *candidate) nixSays(edit func(*facts.Host)) {
 	c.t.Helper()
 	c.hostsOfNix = edited(ourHosts(), edit)
-	c.engine(fmt.Sprintf(engineAnswers, "exit 1"))
+	c.engine(fmt.Sprintf(engineAnswers, "exit 1", "exit 1", "exit 1"))
 }

@@ -1,6 +1,11 @@
 package deploy
 
 import (
+	"cmp"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,7 +35,8 @@ type candidate struct {
 	o      BootstrapOptions
 }
 
-// engineAnswers are those of an engine on this machine that is well.
+// engineAnswers are those of an engine on this machine that is well: to the three
+// containers that build, start the installer and install.
 const engineAnswers = `
 case $1 in
 version) case $3 in *Arch*) echo amd64 ;; *) echo 27.0 ;; esac ;;
@@ -40,17 +46,29 @@ context) echo unix:///var/run/docker.sock ;;
 info) echo "Debian GNU/Linux 13" ;;
 run) case "$*" in *' eval '*) cat "$0.facts"; exit ;; esac
 : >"$0.ran"
-%s ;;
+cat >/dev/null & case "$*" in
+    *" build "*) %s ;;
+    *"--phases kexec"*) %s ;;
+    *) %s ;;
+    esac ;;
 esac
 `
 
+const built = `echo /nix/store/00000000000000000000000000000000-disko; echo /nix/store/11111111111111111111111111111111-nixos`
+
+// newCandidate is a server on which the container that starts the installer does
+// what a test says.
 func newCandidate(t *testing.T, installer string, options ...vpstest.Option) *candidate {
 	t.Helper()
 	c := &candidate{fixture: newFixture(t), hostsOfNix: ourHosts()}
 	c.server = c.fixture.server("web", append([]vpstest.Option{vpstest.WithoutNixOS(), cpio("exit 0")}, options...)...)
 	c.put("dev/sda", "")
+	c.put("disks", oneDisk)
+	c.put("etc/ssh/ssh_host_ed25519_key", "its private half")
+	c.put("etc/ssh/ssh_host_ed25519_key.pub", c.server.HostKeyLine()+"\n")
 	c.put("proc/meminfo", "MemTotal: 4000000 kB\n")
-	c.engine(fmt.Sprintf(engineAnswers, installer))
+	c.installerPort = c.server.Port()
+	c.stages(built, installer, "exit 1")
 	c.ownSecrets()
 	h := c.hosts["web"]
 	h.Port, h.PortDeclared, h.HostKey = c.server.SparePort(), true, ""
@@ -59,9 +77,23 @@ func newCandidate(t *testing.T, installer string, options ...vpstest.Option) *ca
 	return c
 }
 
+const oneDisk = "NAME=\"sda\" SIZE=\"40000000000\" MODEL=\"QEMU\" SERIAL=\"root-1\"\n"
+
+// stages says what the three containers do.
+func (c *candidate) stages(build, installer, system string) {
+	c.t.Helper()
+	c.engine(fmt.Sprintf(engineAnswers, build, installer, system))
+}
+
+// kexec makes the server run the installer.
+func (c *candidate) kexec() string {
+	return fmt.Sprintf("echo VARIANT_ID=installer >>%q; echo '### Switching system into kexec ###'; echo '### Gathering machine facts ###'; echo '### Done! ###'",
+		c.server.Path("etc/os-release"))
+}
+
 // cpio is a program that may be missing on the machine that runs the test.
 func cpio(script string) vpstest.Option {
-	return vpstest.WithPrograms(map[string]string{"cpio": script + "\n"})
+	return vpstest.WithPrograms(map[string]string{"cpio": script + "\n", "lsblk": "cat $VPS_ROOT/disks\n"})
 }
 
 // put writes a file of the server.
@@ -151,7 +183,7 @@ func TestBootstrapRefusesBeforeItTouchesAnything(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCandidate(t, "cat >/dev/null", tc.options...)
+			c := newCandidate(t, "exit 1", tc.options...)
 			if tc.change != nil {
 				tc.change(c)
 			}
@@ -172,7 +204,7 @@ func TestBootstrapRefusesBeforeItTouchesAnything(t *testing.T) {
 // The consent shows what is lost, and the typed name accepts an unknown key.
 func TestBootstrapShowsWhatItWipesAndTakesTheTypedName(t *testing.T) {
 	t.Parallel()
-	c := newCandidate(t, "cat >/dev/null & echo 'aborted: enough' >&2; exit 3", vpstest.WithHostname("old-box"))
+	c := newCandidate(t, "echo 'aborted: enough' >&2; exit 3", vpstest.WithHostname("old-box"))
 	c.o.HostKey = ""
 	c.typing("web\n")
 
@@ -186,56 +218,154 @@ func TestBootstrapShowsWhatItWipesAndTakesTheTypedName(t *testing.T) {
 	assert.NoFileExists(t, filepath.Join(c.Dir, ".ssh/known_hosts"), "a system that goes is not remembered")
 }
 
-func TestBootstrapTakesItsKeyBackWhenItFailsBeforeTheWipe(t *testing.T) {
+// Whatever fails: what is said of the server is what it runs then. Before kexec the
+// install key goes again; after it, it stays, with its private half, and the person's
+// own key gets in.
+func TestBootstrapFailsInEveryPhase(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		steps string
-		code  Code
-		now   string
-		kept  bool
+		build, installer, system string // "" for what works
+		code                     Code
+		says, now                string
+		installed                bool // the installer runs
 	}{
-		"first login": {"### Uploading install SSH keys ###", CodeFailed, "as it was", false},
-		"installer":   {"### Switching system into kexec ###", CodeFailed, "a reboot brings the old system back", false},
-		"wiped":       {"### Formatting hard drive with disko ###", CodeUnknown, "must not be rebooted", true},
+		"build":        {build: "echo 'error: attribute x missing' >&2; exit 1", code: CodeFailed, says: "attribute x missing", now: "as it was"},
+		"first login":  {installer: "echo '### Uploading install SSH keys ###'; exit 7", code: CodeFailed, says: "exit code 7", now: "as it was"},
+		"kexec":        {installer: "echo '### Switching system into kexec ###'; echo 'curl: (6) Could not resolve host: github.com'; exit 1", code: CodeFailed, says: "Could not resolve host", now: "as it was"},
+		"second login": {system: "echo '### Uploading install SSH keys ###'; exit 7", code: CodeFailed, says: "exit code 7", now: "a restart brings the old system back", installed: true},
+		"disko":        {system: "echo '### Formatting hard drive with disko ###'; exit 7", code: CodeUnknown, says: "exit code 7", now: "must not be restarted", installed: true},
+		"keys":         {system: "echo '### Copying extra files ###'; exit 255", code: CodeUnknown, says: "connection to the server was lost", now: "may hold the age key", installed: true},
+		"install":      {system: "echo '### Installing NixOS ###'; exit 9", code: CodeUnknown, says: "exit code 9", now: "not complete", installed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			seen := filepath.Join(t.TempDir(), "seen")
 			c := newCandidate(t, "")
-			c.engine(fmt.Sprintf(engineAnswers, fmt.Sprintf("cat >/dev/null & cp %q %q; echo %q; exit 7",
-				c.server.Path("root/.ssh/authorized_keys"), seen, tc.steps)))
+			c.stages(cmp.Or(tc.build, built), fmt.Sprintf("cp %q %q; ", c.server.Path("root/.ssh/authorized_keys"), seen)+cmp.Or(tc.installer, c.kexec()), cmp.Or(tc.system, "exit 1"))
 
-			f := failure(t, c.bootstrap(), tc.code, "exit code 7", "bootstrap")
+			f := failure(t, c.bootstrap(), tc.code, tc.says, "bootstrap")
 
 			assert.Contains(t, f.Now, tc.now)
-			during, err := os.ReadFile(seen)
-			require.NoError(t, err)
-			assert.Contains(t, string(during), "vps-install-", "the control: it was there")
-			assert.Equal(t, tc.kept, strings.Contains(c.server.ReadFile("root/.ssh/authorized_keys"), "vps-install-"))
-			record, err := os.ReadFile(bootstrap.RecordPath(c.Dir, c.hosts["web"]))
-			require.NoError(t, err)
-			assert.Equal(t, tc.kept, strings.Contains(string(record), bootstrap.InstallerFormatting.String()))
+			keys := c.server.ReadFile("root/.ssh/authorized_keys")
+			assert.Equal(t, tc.installed, strings.Contains(keys, "vps-install-"))
+			if tc.build == "" {
+				during, err := os.ReadFile(seen)
+				require.NoError(t, err)
+				assert.Contains(t, string(during), "vps-install-", "the control: it was there")
+				assert.Contains(t, string(during), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(c.server.ClientKey().PublicKey()))), "the person's own key")
+			}
+			if tc.installed {
+				assert.Contains(t, f.NextStep().String(), "to look yourself: ssh -p ")
+			}
+			path := bootstrap.RecordPath(c.Dir, c.hosts["web"])
+			for _, secret := range []string{path, strings.TrimSuffix(path, ".json") + ".key"} {
+				info, err := os.Stat(secret)
+				require.NoError(t, err)
+				assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+			}
 			logs, err := filepath.Glob(filepath.Join(c.Dir, ".vps/logs/*"))
 			require.NoError(t, err)
 			require.Len(t, logs, 1)
 			info, err := os.Stat(logs[0])
 			require.NoError(t, err)
 			assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
-
-			// A second run cleans up after the first, whatever it does then.
-			c.engine(fmt.Sprintf(engineAnswers, "cat >/dev/null & exit 1"))
-			require.Error(t, c.bootstrap())
-			assert.NotContains(t, c.server.ReadFile("root/.ssh/authorized_keys"), "vps-install-")
+			log, err := os.ReadFile(logs[0])
+			require.NoError(t, err)
+			assert.Contains(t, string(log), "vps: ended here: ", "why it ended is kept, too")
 		})
 	}
+}
+
+// disk-names-swap: a volume has the name of the disk that somebody agreed to erase,
+// once the installer runs.
+func TestBootstrapStopsWhenDisksSwapTheirNames(t *testing.T) {
+	t.Parallel()
+	c := newCandidate(t, "")
+	c.put("disks", oneDisk+"NAME=\"sdb\" SIZE=\"100000000000\" MODEL=\"Volume\" SERIAL=\"vol-1\"\n")
+	swap := fmt.Sprintf("sed 's/sda/sdc/; s/sdb/sda/; s/sdc/sdb/' %[1]q >%[1]q.new; mv %[1]q.new %[1]q; ", c.server.Path("disks"))
+	c.stages(built, swap+c.kexec(), "exit 1")
+
+	f := failure(t, c.bootstrap(), CodeFailed, "/dev/sda is another disk in the installer", "/dev/disk/by-id")
+
+	assert.Contains(t, f.Error(), `it was 40.0 GB, "QEMU", serial "root-1", and it is 100.0 GB, "Volume", serial "vol-1"; the one that was agreed to is /dev/sdb there`)
+	assert.Contains(t, f.Now, "its disk is untouched")
+	calls, err := os.ReadFile(c.calls)
+	require.NoError(t, err)
+	assert.NotContains(t, string(calls), "--phases disko", "nothing that formats was started")
+
+	// Nor does the next run, which meets the installer, forget what was agreed to.
+	failure(t, c.bootstrap(), CodeFailed, "/dev/sda is another disk", "bootstrap")
+}
+
+// A key that contradicts the given one, or one that was verified before, stops
+// everything: nothing is asked, and nothing is sent.
+func TestBootstrapStopsAtAnotherHostKey(t *testing.T) {
+	t.Parallel()
+	other := stranger(t)
+	record := func(c *candidate) {
+		path := bootstrap.RecordPath(c.Dir, c.hosts["web"])
+		require.NoError(c.t, os.MkdirAll(filepath.Dir(path), 0o700))
+		require.NoError(c.t, os.WriteFile(path, fmt.Appendf(nil, `{"phase":"formatting the disk","hostKey":%q,"oldKeys":[%[1]q]}`, strings.TrimSpace(other)), 0o600))
+	}
+	for name, tc := range map[string]struct {
+		change func(*candidate)
+		says   string
+	}{
+		"given":          {func(c *candidate) { c.o.HostKey = "SHA256:" + strings.Repeat("A", 43) }, "-hostkey has SHA256:AAAA"},
+		"given, typing":  {func(c *candidate) { c.typing("web\n"); c.o.HostKey = "SHA256:" + strings.Repeat("A", 43) }, "-hostkey has SHA256:AAAA"},
+		"of the record":  {func(c *candidate) { c.o.HostKey = ""; record(c) }, "another host key than the one that was verified when its install began"},
+		"record, typing": {func(c *candidate) { c.o.HostKey = ""; record(c); c.typing("web\n") }, "another host key than the one that was verified"},
+		"of vps.yaml": {func(c *candidate) {
+			c.o.HostKey = ""
+			h := c.hosts["web"]
+			h.HostKey = strings.TrimSpace(other)
+			c.hosts["web"] = h
+		}, "is not the known one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCandidate(t, "exit 1")
+			tc.change(c)
+			f := failure(t, c.bootstrap(), CodeFailed, tc.says, "-hostkey=")
+			assert.Contains(t, f.Error(), ssh.FingerprintSHA256(c.server.HostKey()))
+			assert.False(t, c.ran())
+			assert.NotContains(t, c.server.ReadFile("root/.ssh/authorized_keys"), "vps-install")
+		})
+	}
+}
+
+// The given fingerprint may be of another type than the one that is negotiated.
+func TestBootstrapTakesAGivenKeyOfAnyType(t *testing.T) {
+	t.Parallel()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	second, err := ssh.NewSignerFromKey(private)
+	require.NoError(t, err)
+	_, first, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	signer, err := ssh.NewSignerFromKey(first)
+	require.NoError(t, err)
+	c := newCandidate(t, "echo 'aborted: enough' >&2; exit 3", vpstest.WithHostKey(signer, second))
+	c.o.HostKey = ssh.FingerprintSHA256(second.PublicKey())
+	failure(t, c.bootstrap(), CodeFailed, "enough", "bootstrap")
+}
+
+// Somebody else's install, seen by what it left running on the server, goes on.
+func TestBootstrapLeavesTheInstallOfAnotherProjectAlone(t *testing.T) {
+	t.Parallel()
+	c := newCandidate(t, "exit 1")
+	c.put("proc/77/environ", "PATH=/bin\x00VPS_INSTALL=otherproject/run/bob@desk/76/\x00")
+	c.put("proc/77/cmdline", "/nix/store/x-disko\x00--yes\x00")
+	f := failure(t, c.bootstrap(), CodeBusy, "bob@desk is installing this server", "kill 77")
+	assert.Contains(t, f.Error(), "x-disko --yes")
+	assert.False(t, c.ran())
 }
 
 // A container has no way to this machine's loopback, nor through our jump hosts:
 // it gets a port that leads there.
 func TestBootstrapForwardsAPortToWhatAContainerCannotReach(t *testing.T) {
 	t.Parallel()
-	c := newCandidate(t, `cat >/dev/null &
-	port=$(echo "$*" | sed -n 's/.*--ssh-port \([0-9]*\).*/\1/p')
+	c := newCandidate(t, `port=$(echo "$*" | sed -n 's/.*--ssh-port \([0-9]*\).*/\1/p')
 	bash -c "exec 3<>/dev/tcp/127.0.0.1/$port; head -n 1 <&3"
 	exit 3`)
 
@@ -251,17 +381,32 @@ func TestBootstrapForwardsAPortToWhatAContainerCannotReach(t *testing.T) {
 	assert.Contains(t, string(calls), "--post-kexec-ssh-port", "where the installer's own system will listen")
 }
 
+// Many projects share an engine: of two containers for a host of one name, only that
+// of this project is stopped.
 func TestBootstrapStopsWhatAnEarlierOneLeftRunning(t *testing.T) {
 	t.Parallel()
-	c := newCandidate(t, "exit 1")
-	c.engine(strings.Replace(fmt.Sprintf(engineAnswers, "exit 1"), "ps) ;;", "ps) printf 'abc123\\tvps-old\\trunning\\n' ;;", 1))
+	c := newCandidate(t, "")
+	id := filepath.Join(c.Dir, ".vps/id")
+	c.engine(strings.Replace(fmt.Sprintf(engineAnswers, "exit 1", "exit 1", "exit 1"), "ps) ;;",
+		`ps) case "$*" in *vps.host=web*) printf 'abc123\tvps-old\trunning\t%s\t\t\ndef456\tvps-theirs\trunning\totherproject\t\tbob@desk\n' "$(cat `+id+`)" ;; esac ;;`, 1))
 	require.Error(t, c.bootstrap())
 	calls, err := os.ReadFile(c.calls)
 	require.NoError(t, err)
 	stop, run := strings.Index(string(calls), "stop --time 10 abc123"), strings.LastIndex(string(calls), "\nrun ")
 	assert.Positive(t, stop)
 	assert.Greater(t, run, stop)
-	assert.Contains(t, string(calls), "label=vps.host=web")
+	assert.NotContains(t, string(calls), "def456", "another project's goes on")
+}
+
+// Another project is at work on this very server, known by its host key.
+func TestBootstrapRefusesAServerThatAnotherProjectInstalls(t *testing.T) {
+	t.Parallel()
+	c := newCandidate(t, "")
+	c.engine(strings.Replace(fmt.Sprintf(engineAnswers, "exit 1", "exit 1", "exit 1"), "ps) ;;",
+		`ps) case "$*" in *vps.server=*) printf 'def456\tvps-theirs\trunning\totherproject\t\tbob@desk\n' ;; esac ;;`, 1))
+	f := failure(t, c.bootstrap(), CodeBusy, `bob@desk is installing this server, in the container "vps-theirs"`, "rm --force vps-theirs")
+	assert.Contains(t, f.Now, "goes on")
+	assert.False(t, c.ran())
 }
 
 func TestBootstrapOfOneHostRunsOnce(t *testing.T) {
@@ -276,4 +421,22 @@ func TestBootstrapOfOneHostRunsOnce(t *testing.T) {
 	require.NoError(t, syscall.Flock(int(other.Fd()), syscall.LOCK_UN))
 	require.NoError(t, other.Close())
 	failure(t, c.bootstrap(), CodeFailed, "installer failed", "")
+}
+
+// A host whose bootstrap stopped half-way does not answer as an installed one would;
+// update and status say why, and what to do.
+func TestUnfinishedBootstrapIsTold(t *testing.T) {
+	t.Parallel()
+	c := newCandidate(t, "")
+	c.stages(built, c.kexec(), "echo '### Formatting hard drive with disko ###'; exit 7")
+	require.Error(t, c.bootstrap())
+
+	_, err := c.Update(t.Context(), "web", quick())
+	f := failure(t, err, CodeUnreachable, "connect", "mage bootstrap web")
+	assert.Contains(t, f.Now, `is not finished: it got as far as "formatting the disk"`)
+
+	status, err := c.Status(t.Context(), "web", 1)
+	failure(t, err, CodeUnreachable, "connect", "mage bootstrap web")
+	require.Len(t, status, 1)
+	assert.True(t, status[0].Unfinished)
 }

@@ -155,7 +155,7 @@ func (c *hostCheck) fresh(ctx context.Context, server run.Facts) run.FreshFacts 
 		c.skip("disk", "what nix/ says of it is not known")
 	case len(f.Missing) > 0:
 		c.fail("disk", next.Words("name the right one in nix/modules/disk.nix (vps.disk)"), "the server has no disk %s; it has: %s",
-			strings.Join(f.Missing, ", "), strings.Join(f.Devices, "; "))
+			strings.Join(f.Missing, ", "), strings.Join(bootstrap.DeviceNames(f.Devices), ", "))
 	default:
 		c.pass("disk", "%s", strings.Join(disks, ", "))
 	}

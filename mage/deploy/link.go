@@ -37,7 +37,7 @@ func (p *Project) connect(ctx context.Context, h config.Host) (*link, error) {
 		}
 	}
 	if err != nil {
-		return nil, connectFailure(h.Name, err)
+		return nil, p.unfinished(h, connectFailure(h.Name, err))
 	}
 	l.key = l.client.HostKeyLine()
 	p.rememberPort(h, l.At())

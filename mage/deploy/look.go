@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/bootstrap"
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
@@ -87,8 +88,10 @@ type HostStatus struct {
 	Facts run.Facts
 	// Drift says that /etc/nixos is not what the last commit put there.
 	Drift bool
-	Err   error
-	Time  time.Duration
+	// Unfinished says that a bootstrap of the host did not come to its end.
+	Unfinished bool
+	Err        error
+	Time       time.Duration
 }
 
 // Running says in a few words whether what runs is what was committed.
@@ -105,6 +108,8 @@ func (s HostStatus) Running() string {
 		return "waiting for its watchdog"
 	case f.Holder != nil:
 		return f.Holder.Status.Phase
+	case f.Record == nil && s.Unfinished:
+		return "bootstrap unfinished"
 	case f.Record == nil:
 		return "not ours yet"
 	case f.Current != f.Profile:
@@ -139,6 +144,7 @@ func (p *Project) Status(ctx context.Context, hosts string, parallel int) ([]Hos
 
 func (p *Project) statusOf(ctx context.Context, h config.Host, line *observe.Line) (s HostStatus) {
 	s.Host = h.Name
+	s.Unfinished = bootstrap.Look(p.Dir, h) != nil
 	line.Phase("connecting")
 	l, err := p.connect(ctx, h)
 	if err != nil {

@@ -31,6 +31,8 @@ type Project struct {
 	log      *observe.Log
 	bounds   run.Bounds
 
+	installerPort int // where a server listens while it runs bootstrap's installer; 0 is 22
+
 	// allowExample lets the public example key be deployed, in tests.
 	allowExample bool
 }

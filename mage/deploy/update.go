@@ -104,7 +104,7 @@ func (u *update) run(ctx context.Context) Result {
 // decide compares what the server said with what is to be deployed.
 func (u *update) decide(ctx context.Context, s *run.Session, facts run.Facts, r *Result) {
 	if err := refuseHost(u.host, facts); err != nil {
-		r.failed(err)
+		r.failed(u.p.unfinished(u.host, err))
 		return
 	}
 	if u.ours(facts.Holder) {

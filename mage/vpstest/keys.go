@@ -1,11 +1,13 @@
 package vpstest
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -74,11 +76,17 @@ func (s *Server) KnownHostsLine() string {
 	return "[127.0.0.1]:" + s.portText() + " " + s.HostKeyLine()
 }
 
+// mayLogIn: the client, who else a test lets in, and, as with sshd, who is in the
+// home's authorized_keys.
 func (s *Server) mayLogIn(key ssh.PublicKey) bool {
-	for _, k := range append([]ssh.PublicKey{s.clientKey.PublicKey()}, s.config.authorized...) {
-		if string(k.Marshal()) == string(key.Marshal()) {
-			return true
+	keys := append([]ssh.PublicKey{s.clientKey.PublicKey()}, s.config.authorized...)
+	rest, _ := os.ReadFile(s.Path(filepath.Join(s.home(), ".ssh/authorized_keys"))) // none: nobody
+	for len(rest) > 0 {
+		k, _, _, after, err := ssh.ParseAuthorizedKey(rest)
+		if err != nil {
+			break
 		}
+		keys, rest = append(keys, k), after
 	}
-	return false
+	return slices.ContainsFunc(keys, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), key.Marshal()) })
 }

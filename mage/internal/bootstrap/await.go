@@ -112,10 +112,9 @@ func (a *arrival) over(ctx context.Context, err error) error {
 	return nil
 }
 
-// old says whether the key that was shown is that of the system before.
+// old says whether the key that was shown is one of the system before.
 func (a *arrival) old(e *remote.HostKeyMismatchError) bool {
-	print := fingerprint(a.b.record.OldKey)
-	return print != "" && slices.Contains(strings.Fields(e.Got), print)
+	return slices.ContainsFunc(a.b.record.OldKeys, func(key string) bool { return slices.Contains(strings.Fields(e.Got), fingerprint(key)) })
 }
 
 // oldAnswers says whether something listens where the system before did.

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/git"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
@@ -66,6 +69,8 @@ func (p *Project) Run(ctx context.Context, host string, o Options) (*Installed, 
 		return nil, err
 	}
 	defer unlock()
+	b.recall(ctx)
+	b.connectOnTrial()
 	defer func() { b.link.close() }()
 	if err := b.preflight(ctx); err != nil {
 		return nil, err
@@ -92,15 +97,23 @@ type installation struct {
 	pre    *Prepared
 	trial  *trial
 
-	record    *installRecord // of an earlier run, then of this one; nil if there is none
-	link      *login         // to the system that is there now
-	facts     run.FreshFacts
-	flake     *facts.Answer // what Nix says
-	output    string
-	config    facts.Host // of output
-	local     bool       // the system is built here
-	installed *login
-	log       string
+	project string // its id
+	run     string // id of this call
+
+	record          *installRecord // of an earlier run, then of this one; nil if there is none
+	link            *login         // to the system that is there now
+	facts           run.FreshFacts // of it
+	before          run.FreshFacts // of the system that the installer replaced; zero if that ran already
+	key             keyPair        // the installer logs in with it
+	hostKey         keyPair        // of the new system
+	built           container.Built
+	flake           *facts.Answer // what Nix says
+	output          string
+	config          facts.Host // of output
+	local           bool       // the system is built here
+	erasesInstalled bool       // what an earlier run installed is on the disk
+	installed       *login
+	log             string
 }
 
 func (p *Project) newBootstrap(ctx context.Context, arg string, o Options) (*installation, error) {
@@ -119,12 +132,28 @@ func (p *Project) newBootstrap(ctx context.Context, arg string, o Options) (*ins
 	if err != nil {
 		return nil, err
 	}
-	b := &installation{p: p, o: o, host: h, limits: limits, engine: container.Engine{Program: p.Config.Install.Engine}}
-	if b.record, err = readInstall(RecordPath(p.Dir, h)); err != nil {
-		p.Log.Warn("%v; it is ignored", err)
+	b := &installation{p: p, o: o, host: h, limits: limits, run: strings.ToLower(newRun(time.Now())),
+		engine: container.Engine{Program: p.Config.Install.Engine}}
+	if b.project, err = b.projectID(); err != nil {
+		return nil, usage(fmt.Errorf("give the project an id: %w", err))
 	}
-	b.connectOnTrial()
 	return b, nil
+}
+
+// recall reads how far an earlier run came.
+func (b *installation) recall(ctx context.Context) {
+	var err error
+	if b.record, err = readInstall(b.recordPath()); err != nil {
+		b.p.Log.Warn("%v; it is ignored", err)
+	}
+	if tracked, err := git.In(b.p.Dir).Tracks(ctx, ".vps/installs"); tracked || err != nil && !git.Absent(err) {
+		b.p.Log.Warn("records of installs are ignored: they came with the repository (git tracks .vps/installs)")
+		b.record = nil
+	}
+	if r := b.record; r != nil && r.Address != "" && r.Address != b.host.Address {
+		b.p.Log.Warn("an install of %s at %s did not come to its end; this is about another server, at %s", b.host.Name, r.Address, b.host.Address)
+		b.record = nil
+	}
 }
 
 // bootstrapHost resolves HOST. With an address given, a name that is known
@@ -154,7 +183,7 @@ func (p *Project) bootstrapHost(ctx context.Context, arg string, o Options) (con
 // system that shows them is about to be replaced.
 func (b *installation) connectOnTrial() {
 	d := b.p.Dialer
-	b.trial = &trial{Prompter: b.p.Prompter, host: b.host.Name, later: !b.o.Yes && b.p.Log.Interactive()}
+	b.trial = &trial{Prompter: b.p.Prompter, host: b.host.Name, given: b.o.HostKey, later: !b.o.Yes && b.p.Log.Interactive()}
 	b.dialer = &remote.Dialer{
 		Prompter: b.trial, ForgetHostKeys: true, AcceptHostKeys: b.acceptable(),
 		ConnectTimeout: d.ConnectTimeout, HandshakeTimeout: d.HandshakeTimeout, KeepAlive: d.KeepAlive,
@@ -162,23 +191,12 @@ func (b *installation) connectOnTrial() {
 	}
 }
 
-// acceptable are the fingerprints that need no question: the one that was given,
-// the pinned one, and the one that an earlier run was given.
+// acceptable are the fingerprints that need no question.
 func (b *installation) acceptable() []string {
-	keys := []string{b.host.HostKey}
-	if b.record != nil {
-		keys = append(keys, b.record.OldKey)
+	if b.o.HostKey == "" {
+		return nil
 	}
-	var list []string
-	if b.o.HostKey != "" {
-		list = append(list, b.o.HostKey)
-	}
-	for _, key := range keys {
-		if print := fingerprint(key); print != "" {
-			list = append(list, print)
-		}
-	}
-	return list
+	return []string{b.o.HostKey}
 }
 
 func (b *installation) command() next.Step { return next.Target("bootstrap", b.host.Name) }
@@ -194,9 +212,9 @@ func (b *installation) preflight(ctx context.Context) error {
 	return nil
 }
 
-// replace turns the system that is there into ours.
+// replace installs NixOS in place of the system that is there.
 func (b *installation) replace(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{b.look, b.choose, b.consent, b.install, b.awaitInstalled} {
+	for _, step := range []func(context.Context) error{b.look, b.refuseOther, b.choose, b.consent, b.install, b.awaitInstalled} {
 		if err := step(ctx); err != nil {
 			return err
 		}

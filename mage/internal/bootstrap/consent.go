@@ -43,9 +43,7 @@ func (b *installation) consent(ctx context.Context) error {
 	return nil
 }
 
-// changed says what differs from the last time that this name got a private key. A
-// merged change of vps.yaml may lead to a stranger's server: with -yes, its host key
-// must be named.
+// changed says what differs from the last time that this name got a private key.
 func (b *installation) changed(ctx context.Context) (string, error) {
 	record, err := trust.Load(ctx, b.p.Dir)
 	if err != nil {
@@ -53,16 +51,33 @@ func (b *installation) changed(ctx context.Context) (string, error) {
 	}
 	before, known := record.Hosts[b.host.Name]
 	print := b.link.client.Fingerprint()
-	if !known || before.HostKey == print {
+	if known && before.HostKey == print {
 		return "", nil
 	}
-	changed := fmt.Sprintf("it is not the server that got the age key on %s: that was %s with host key %s",
-		before.When.Local().Format(time.DateOnly), before.Address, before.HostKey)
-	if b.o.Yes && b.o.HostKey != print {
-		return "", &Failure{Host: b.host.Name, Kind: Failed, Err: errors.New("not wiped: " + changed), Now: asItWas,
-			Next: next.Say("if this is your server all the same, confirm its host key: %s", next.Target("bootstrap", b.host.Name, "-yes", "-hostkey="+print))}
+	changed := ""
+	if known {
+		changed = fmt.Sprintf("it is not the server that got the age key on %s: that was %s with host key %s",
+			before.When.Local().Format(time.DateOnly), before.Address, before.HostKey)
 	}
-	return changed, nil
+	return changed, b.refuseUnconfirmed(changed)
+}
+
+// refuseUnconfirmed: with -yes nobody is asked, and a private key leaves only to a
+// server that a person confirmed: one that an install began with, or whose host key
+// is given. A pin in vps.yaml is no such thing, as a merge can change it.
+func (b *installation) refuseUnconfirmed(changed string) error {
+	print := b.link.client.Fingerprint()
+	if !b.o.Yes || b.o.HostKey == print || b.record.knows(b.link.key) {
+		return nil
+	}
+	if changed == "" {
+		if b.link.key != b.host.HostKey {
+			return nil // known_hosts knows it
+		}
+		changed = "only the pin in vps.yaml vouches for this server"
+	}
+	return &Failure{Host: b.host.Name, Kind: Failed, Err: errors.New("not wiped: " + changed), Now: asItWas,
+		Next: next.Say("if this is your server all the same, confirm its host key: %s", next.Target("bootstrap", b.host.Name, "-yes", "-hostkey="+print))}
 }
 
 // remember notes the installed server as the one that got the age key.
@@ -89,7 +104,7 @@ func (b *installation) doomed() [][2]string {
 	}
 	rows = append(rows, [2]string{"erases", erased})
 	for _, d := range f.Devices {
-		rows = append(rows, [2]string{"disk", d})
+		rows = append(rows, [2]string{"disk", d.Node + ": " + describeDisk(d)})
 	}
 	for _, m := range f.Mounts {
 		rows = append(rows, [2]string{"mounted", m})
@@ -114,6 +129,8 @@ func (b *installation) oldKeyText() string {
 
 func (b *installation) oursText() string {
 	switch r := b.facts.Record; {
+	case b.erasesInstalled:
+		return "NixOS was installed on its disk by an earlier bootstrap, and is erased"
 	case r != nil:
 		return fmt.Sprintf("already ours, deployed by %s from %s on %s, generation %d",
 			r.Who, r.From, r.When.Local().Format("2006-01-02 15:04"), b.facts.Generation)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
 )
@@ -55,21 +56,41 @@ func (b *installation) checkFacts() (err error) {
 	return b.pre.Missing(b.config)
 }
 
-// checkAgeKey: the new system looks for the age key where bootstrap puts it.
+// checkAgeKey: the new system must look for an age key somewhere, and bootstrap can
+// put one there. The host key that it makes is new, so that no secret is encrypted
+// to it yet.
 func (b *installation) checkAgeKey() error {
 	age := b.config.Age
-	var err error
 	switch {
 	case age == nil:
-		b.p.Log.Warn("%s: where output %q looks for its age key is unknown", b.host.Name, b.output)
-	case age.None() && len(b.config.Secrets) > 0:
-		err = fmt.Errorf("output %q sets neither sops.age.keyFile nor sops.age.sshKeyPaths: the new system could not decrypt its secrets", b.output)
-	case age.KeyFile != "" && age.KeyFile != defaultAgeKey:
-		err = fmt.Errorf("output %q looks for the age key at %q, and bootstrap puts it at %q", b.output, age.KeyFile, defaultAgeKey)
-	}
-	if err == nil {
+		b.p.Log.Warn("%s: where output %q looks for its age key is unknown; it is put at %s", b.host.Name, b.output, container.DefaultAgeKeyPath)
+		return nil
+	case age.KeyFile != "" || len(b.config.Secrets) == 0:
 		return nil
 	}
+	err := fmt.Errorf("output %q sets neither sops.age.keyFile nor sops.age.sshKeyPaths: the new system could not decrypt its secrets", b.output)
+	if !age.None() {
+		err = fmt.Errorf("output %q decrypts with SSH host keys alone (sops.age.sshKeyPaths), and the host key of a new system is new: no secret is encrypted to it", b.output)
+	}
 	return &Failure{Host: b.host.Name, Kind: Usage, Err: err, Now: "nothing was changed",
-		Next: next.Say("set sops.age.keyFile = %q, then run: %s", defaultAgeKey, b.command())}
+		Next: next.Say("set sops.age.keyFile = %q, then run: %s", container.DefaultAgeKeyPath, b.command())}
+}
+
+// ageKeyPath is where the new system looks for its age key.
+func (b *installation) ageKeyPath() string {
+	if age := b.config.Age; age != nil {
+		return age.KeyFile
+	}
+	return ""
+}
+
+// checkSystem compares what the output is built for with the server's processor, as
+// Nix evaluates it: names of outputs say nothing.
+func (b *installation) checkSystem() error {
+	if b.config.System == "" || b.config.System == b.facts.Arch+"-linux" {
+		return nil
+	}
+	return &Failure{Host: b.host.Name, Kind: Usage, Now: asItWas,
+		Err:  fmt.Errorf("output %q is for %s, and the server is %s-linux", b.output, b.config.System, b.facts.Arch),
+		Next: next.Say("name an output for this processor as flake: in vps.yaml, then run: %s", b.command())}
 }

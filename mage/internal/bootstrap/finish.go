@@ -27,7 +27,7 @@ func (b *installation) finish(ctx context.Context) (*Installed, error) {
 		return nil, err
 	}
 	b.optimise(ctx)
-	done := &Installed{Host: h.Name, Login: loginCommand(h), Output: b.record.Output, Generation: generation,
+	done := &Installed{Host: h.Name, Login: next.Shell(loginWords(h)...).String(), Output: b.record.Output, Generation: generation,
 		HostKey: fingerprint(h.HostKey), Pinned: pinned, Log: b.log}
 	if pinErr != nil {
 		return done, &Failure{Host: h.Name, Kind: Failed, Err: pinErr, Now: "the server is installed and up to date; its host key is not written down",
@@ -72,8 +72,8 @@ func (b *installation) optimise(ctx context.Context) {
 	}
 }
 
-// loginCommand is the command with which any ssh logs in.
-func loginCommand(h config.Host) string {
+// loginWords is the command with which any ssh logs in.
+func loginWords(h config.Host) []string {
 	words := []string{"ssh", "-p", fmt.Sprint(h.Port)}
 	if len(h.Identities) > 0 {
 		words = append(words, "-i", h.Identities[0])
@@ -85,5 +85,5 @@ func loginCommand(h config.Host) string {
 		}
 		words = append(words, "-J", strings.Join(jumps, ","))
 	}
-	return strings.Join(append(words, h.User+"@"+h.Address), " ")
+	return append(words, h.User+"@"+h.Address)
 }

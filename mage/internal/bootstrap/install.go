@@ -1,9 +1,11 @@
 package bootstrap
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,25 +15,259 @@ import (
 	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/observe"
+	"github.com/dagadbm/vps/mage/internal/run"
+	"github.com/dagadbm/vps/mage/internal/term"
+	"golang.org/x/crypto/ssh"
 )
 
-// install wipes the server and puts the new system on it.
+// install erases the server's disks and puts the new system on it. What can fail
+// here fails before the server is touched; the disks are looked at again between
+// the start of the installer and their end.
 func (b *installation) install(ctx context.Context) error {
-	run := strings.ToLower(newRun(time.Now()))
-	key, hostKey, err := newKeys(run, b.host.Name)
+	if err := b.begin(); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{b.build, b.enterInstaller, b.checkDisks, b.installSystem} {
+		if err := step(ctx); err != nil {
+			return b.ended(ctx, err)
+		}
+	}
+	return nil
+}
+
+// begin makes the keys of the install and writes down that it begins.
+func (b *installation) begin() error {
+	hostKey, err := newKeyPair(b.host.Name)
+	if err != nil {
+		return usage(fmt.Errorf("make the host key: %w", err))
+	}
+	key, err := b.keyFile()
+	if err != nil {
+		return &Failure{Host: b.host.Name, Kind: Failed, Err: fmt.Errorf("write the install key: %w", err), Now: asItWas,
+			Next: next.Say("make .vps/ writable, then run: %s", b.command())}
+	}
+	r := &installRecord{
+		Run: b.run, Phase: InstallerBuilding.String(), Output: b.output, Address: b.host.Address, HostKey: bare(hostKey.public),
+		InstallKey: bare(key.public), User: b.link.host.User, Disks: agreed(b.facts, b.disks()), Since: time.Now(),
+	}
+	r.learn(b.link.key)
+	r.learn(b.facts.HostKeys...)
+	if b.record != nil && b.facts.Installer {
+		r.learn(b.record.OldKeys...)
+		keepAgreed(r.Disks, b.record)
+		if b.record.phase().Wiped() {
+			r.Phase = InstallerFormatting.String() // its disk stays erased, whatever fails now
+		}
+	}
+	b.record, b.key, b.hostKey = r, key, hostKey
+	return b.save()
+}
+
+// keepAgreed: the installer runs already, and what somebody agreed to before it did
+// holds. A disk that was erased since has another partition table.
+func keepAgreed(disks map[string]run.Device, before *installRecord) {
+	for path := range disks {
+		if was, ok := before.Disks[path]; ok {
+			if before.phase().Wiped() {
+				was.Table = ""
+			}
+			disks[path] = was
+		}
+	}
+}
+
+// build builds the system and the script that formats, here, unless the server
+// does it later: a configuration that does not build fails before anything else.
+func (b *installation) build(ctx context.Context) error {
+	if !b.local {
+		return nil
+	}
+	attribute := "path:/work#nixosConfigurations.\"" + b.output + "\".config.system.build."
+	job := b.job(b.p.Config.Install.Network)
+	job.Run += "-build"
+	command := container.NixCommand{Job: job, Args: []string{"build", "--no-write-lock-file", "--no-link", "--print-out-paths", "--print-build-logs",
+		attribute + "diskoScript", attribute + "toplevel"}}
+	archive, err := command.Archive(b.pre.Tree)
 	if err != nil {
 		return usage(err)
 	}
-	route, err := b.route(ctx)
+	var paths bytes.Buffer
+	err = b.watch(ctx, InstallerWatch{From: InstallerBuilding}, "built", func(ctx context.Context, stdout, stderr io.Writer) error {
+		return b.engine.Run(ctx, command.Spec(archive), io.MultiWriter(&paths, stdout), stderr)
+	})
+	if err != nil {
+		return err
+	}
+	words := strings.Fields(paths.String())
+	if len(words) != 2 {
+		return fmt.Errorf("nix build printed %d paths in place of 2: %q", len(words), paths.String())
+	}
+	b.built = container.Built{Disko: words[0], System: words[1]}
+	return nil
+}
+
+// enterInstaller replaces the system that runs by the installer's, in memory, unless
+// it runs already. Then it logs in there, as the person would: whatever fails from
+// now on must leave a way back in.
+func (b *installation) enterInstaller(ctx context.Context) error {
+	if b.facts.Installer {
+		return b.admit(ctx)
+	}
+	if err := b.admit(ctx); err != nil {
+		return err
+	}
+	if err := b.runStage(ctx, container.StageInstaller, InstallerPreparing); err != nil {
+		return err
+	}
+	return b.comeBack(ctx)
+}
+
+// admit lets the install key in, over the person's own login (no key, agent or
+// passphrase of theirs enters a container), and has the installer let in the
+// person. Then the key is tried: sshd may read keys from where nobody can write.
+func (b *installation) admit(ctx context.Context) error {
+	ctx, cancel := b.limits.within(ctx, limitAuthorise)
+	defer cancel()
+	a := b.record.admission(b.link.host.User)
+	a.Key = b.key.public
+	if key := b.link.client.LoginKey(); key != nil {
+		a.Own = append(a.Own, lineOf(key))
+	}
+	out, err := b.link.ask(ctx, b.link.shell().Admit(a))
+	if err != nil {
+		return &Failure{Host: b.host.Name, Kind: AsCause, Err: b.link.askFailure("let the install key in", err), Now: asItWas,
+			Next: next.Say("correct that on the server, then run: %s", b.command())}
+	}
+	admitted, err := run.ParseAdmitted(bytes.NewReader(out))
+	if err != nil {
+		return &Failure{Host: b.host.Name, Kind: Failed, Err: err, Now: asItWas}
+	}
+	b.record.learn(admitted.HostKeys...)
+	if err := b.save(); err != nil {
+		return err
+	}
+	trial := &login{dialer: b.dialer, host: b.byInstallKey(b.link.host), key: b.link.key}
+	if err := trial.dial(ctx, b.link.port); err != nil {
+		return &Failure{Host: b.host.Name, Kind: Failed, Err: fmt.Errorf("the server does not let the install key in: %w", err), Now: asItWas,
+			Next: next.Say("have its sshd read ~/.ssh/authorized_keys of %s (AuthorizedKeysFile), then run: %s", b.link.host.User, b.command())}
+	}
+	trial.close()
+	return nil
+}
+
+// comeBack logs in to the installer: with the person's own key, or with the install
+// key, which then lets the person's in.
+func (b *installation) comeBack(ctx context.Context) error {
+	ctx, cancel := b.limits.within(ctx, limitLook)
+	defer cancel()
+	old := b.link
+	var last error
+	for pace := (backoff{}); ; {
+		for _, d := range b.installerDoors() {
+			l, err := b.open(ctx, d)
+			if err == nil {
+				old.close()
+				l.key = l.client.HostKeyLine()
+				b.link = l
+				return b.welcome(ctx, old, d)
+			}
+			last = err
+			if !isUnreachable(err) {
+				continue
+			}
+			break
+		}
+		if !isUnreachable(last) {
+			return fmt.Errorf("log in to the installer: %w", last)
+		}
+		if err := pace.wait(ctx); err != nil {
+			return fmt.Errorf("log in to the installer: %w", errors.Join(err, last))
+		}
+	}
+}
+
+// welcome looks at the installer, and makes sure that the person's key gets in.
+func (b *installation) welcome(ctx context.Context, old *login, d door) error {
+	facts, err := b.factsOf(ctx, b.link)
+	if err != nil {
+		return err
+	}
+	if !facts.Installer {
+		return fmt.Errorf("the server still runs %q", facts.OS)
+	}
+	b.before, b.facts = b.facts, facts
+	if d.host.Agent != "none" || old.client.LoginKey() == nil {
+		return nil
+	}
+	a := b.record.admission("root")
+	a.Key, a.Own = b.key.public, []string{lineOf(old.client.LoginKey())}
+	if _, err := b.link.ask(ctx, b.link.shell().Admit(a)); err != nil {
+		return b.link.askFailure("let your own key in to the installer", err)
+	}
+	own := d.host
+	own.Identities, own.IdentitiesOnly, own.Agent = b.host.Identities, b.host.IdentitiesOnly, b.host.Agent
+	again := &login{dialer: b.dialer, host: own, key: b.link.key}
+	if err := again.dial(ctx, b.installerPort()); err != nil {
+		b.p.Log.Warn("%s: only the install key gets in to the installer, not your own (%v); it is kept in %s", b.host.Name, err, b.beside(".key"))
+		return nil
+	}
+	b.link.close()
+	b.link = again
+	return nil
+}
+
+// checkDisks compares the disks in the installer with those that somebody agreed to
+// erase: names such as /dev/sda may have gone to others.
+func (b *installation) checkDisks(ctx context.Context) error {
+	text, how := swapped(b.record.Disks, b.before, b.facts)
+	if how == same || b.before.Kernel == "" && how == unknown { // agreed to in this very installer
+		return nil
+	}
+	if how == unknown && !b.o.Yes {
+		b.p.Log.Warn("%s: %s", b.host.Name, text)
+		for _, d := range b.facts.Devices {
+			b.p.Log.Info("  disk       %s", term.Clean(d.Node+": "+describeDisk(d)))
+		}
+		ok, err := b.p.Log.AskTyped(ctx, "It will be erased.", b.host.Name)
+		if err == nil && ok {
+			return nil
+		}
+	}
+	step := next.Say("name it in nix/ by a name that stays its own, one of /dev/disk/by-id, then run: %s", b.command())
+	for _, was := range b.record.Disks {
+		if name := stableName(was); name != "" {
+			step = next.Say("name the disk in nix/ by a name that stays its own (%s), then run: %s", name, b.command())
+		}
+	}
+	return &Failure{Host: b.host.Name, Kind: Failed, Err: errors.New(text), Next: step,
+		Now: "nothing was formatted; the server runs the installer in memory, and a restart brings the old system back"}
+}
+
+// installSystem formats, installs and restarts.
+func (b *installation) installSystem(ctx context.Context) error {
+	return b.runStage(ctx, container.StageSystem, InstallerInMemory)
+}
+
+// runStage runs a stage of the installer in its container.
+func (b *installation) runStage(ctx context.Context, stage container.Stage, from InstallerPhase) error {
+	route, err := b.route(ctx, stage)
 	if err != nil {
 		return &Failure{Host: b.host.Name, Kind: Failed, Err: err, Now: asItWas}
 	}
 	defer route.close()
-	in := b.plan(run, route)
-	payload := container.Payload{
-		Tree: b.pre.Tree, InstallKey: key.private, KnownKeys: []string{b.link.key},
-		AgeKey:  b.pre.Identities.Only(b.pre.Report.Recipients).KeyFile(),
-		HostKey: hostKey.private, HostKeyPublic: []byte(hostKey.public + "\n"),
+	in := container.Install{
+		Job: b.job(route.network), Stage: stage, Flake: b.output, User: b.link.host.User, Address: route.address, Port: route.port,
+		KexecPort: route.kexecPort, Built: b.built, Mark: b.mark(),
+	}
+	if k := b.p.Config.Install.Kexec; k != nil && stage == container.StageInstaller {
+		in.Kexec = container.Kexec{URL: k.URL, SHA256: k.SHA256}
+	}
+	payload := container.Payload{Tree: b.pre.Tree, InstallKey: b.key.private, KnownKeys: b.record.OldKeys}
+	if stage == container.StageSystem {
+		in.Job.Run += "-system"
+		payload.AgeKey = b.pre.Identities.Only(b.pre.Report.Recipients).KeyFile()
+		payload.AgeKeyPath = b.ageKeyPath()
+		payload.HostKey, payload.HostKeyPublic = b.hostKey.private, []byte(b.hostKey.public+"\n")
 	}
 	archive, err := in.Archive(payload)
 	if err != nil {
@@ -41,69 +277,38 @@ func (b *installation) install(ctx context.Context) error {
 	if err != nil {
 		return usage(err)
 	}
-	b.record = &installRecord{
-		Run: run, Phase: InstallerPreparing.String(), Output: b.output, HostKey: bare(hostKey.public),
-		OldKey: b.link.key, InstallKey: bare(key.public), User: b.link.host.User, Since: time.Now(),
+	watch := InstallerWatch{From: from, Stage: stage,
+		Secrets: []string{string(payload.AgeKey), string(payload.InstallKey), string(payload.HostKey)}}
+	done := "the installer runs there"
+	if stage == container.StageSystem {
+		done = "installed"
 	}
-	if err := b.save(); err != nil {
-		return err
-	}
-	if err := b.authorise(ctx, key.public); err != nil {
-		return err
-	}
-	err = b.run(ctx, spec, payload)
-	return b.ended(ctx, err)
+	return b.watch(ctx, watch, done, func(ctx context.Context, stdout, stderr io.Writer) error {
+		return b.engine.Run(ctx, spec, stdout, stderr)
+	})
 }
 
-// plan is the container's job, in plain values.
-func (b *installation) plan(run string, r *route) container.Install {
-	c := b.p.Config.Install
-	in := container.Install{
-		Job:   container.Job{Run: "vps-" + run, Host: b.host.Name, Image: c.Image, Network: r.network},
-		Flake: b.output, User: b.link.host.User, Address: r.address, Port: r.port, KexecPort: r.kexecPort, BuildOn: b.buildOn(),
-	}
-	if c.Kexec != nil {
-		in.Kexec = container.Kexec{URL: c.Kexec.URL, SHA256: c.Kexec.SHA256}
-	}
-	return in
+// job is a container that works for this install, and says so.
+func (b *installation) job(network string) container.Job {
+	return container.Job{Run: "vps-" + b.run, Host: b.host.Name, Project: b.project, Server: ssh.FingerprintSHA256(b.link.client.HostKey()),
+		Who: b.who(), Image: b.p.Config.Install.Image, Network: network}
 }
 
-// authorise lets the install key in, over the person's own login: no key, agent
-// or passphrase of theirs enters a container.
-func (b *installation) authorise(ctx context.Context, key string) error {
-	ctx, cancel := b.limits.within(ctx, limitAuthorise)
-	defer cancel()
-	if _, err := b.link.ask(ctx, b.link.shell().Authorize(b.link.host.User, key)); err != nil {
-		_ = b.unauthorise(ctx)
-		return b.link.askFailure("authorise the install key", err)
-	}
-	return nil
-}
+// mark is in the environment of all that the install starts on the server.
+func (b *installation) mark() string { return b.project + "/" + b.run + "/" + b.who() }
 
-// unauthorise takes the install key back, over the old login if it lives, else
-// over a new one to the same system or to the installer.
-func (b *installation) unauthorise(ctx context.Context) error {
-	// Mage leaves five seconds after Ctrl-C, and the container had its share.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	l := b.link
-	if l.client.Err() != nil {
-		again := *l
-		if err := again.dial(ctx, l.port); err != nil {
-			again.host.User = "root"
-			if err := again.dial(ctx, 22); err != nil {
-				return err
-			}
+// who is the person and the machine, as far as they fit into a mark.
+func (b *installation) who() string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x80 && (r == '.' || r == '-' || r == '_' || r == '@' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z') {
+			return r
 		}
-		defer again.close()
-		l = &again
-	}
-	_, err := l.ask(ctx, l.shell().Unauthorize(l.host.User, b.record.InstallKey))
-	return err
+		return '_'
+	}, b.p.Who+"@"+b.p.From)
 }
 
-// run runs the installer's container and shows how it goes.
-func (b *installation) run(ctx context.Context, spec container.RunSpec, payload container.Payload) error {
+// watch runs a container and shows how it goes.
+func (b *installation) watch(ctx context.Context, w InstallerWatch, done string, work func(ctx context.Context, stdout, stderr io.Writer) error) error {
 	log, err := b.openLog()
 	if err != nil {
 		return &Failure{Host: b.host.Name, Kind: Failed, Err: fmt.Errorf("open the log: %w", err), Now: asItWas, Next: next.Words("make .vps/ writable")}
@@ -112,16 +317,16 @@ func (b *installation) run(ctx context.Context, spec container.RunSpec, payload 
 	progress := b.p.Log.Progress(b.host.Name)
 	defer progress.Close()
 	line := progress.Host(b.host.Name)
-	line.Phase(InstallerPreparing.String())
-	watched, watcher := InstallerWatch{
-		Deadlines: b.limits.installer,
-		Secrets:   []string{string(payload.AgeKey), string(payload.InstallKey), string(payload.HostKey)},
-		Log:       log,
-		Progress:  b.progress(line),
-	}.Start(ctx)
-	err = b.engine.Run(watched, spec, watcher.Stdout(), watcher.Stderr())
+	line.Phase(w.From.String())
+	b.reached(w.From)
+	w.Deadlines, w.Log, w.Progress = b.limits.installer, log, b.progress(line, w.From)
+	watched, watcher := w.Start(ctx)
+	err = work(watched, watcher.Stdout(), watcher.Stderr())
 	err = watcher.Finish(watched, err)
-	line.Done("installed", err)
+	if err != nil {
+		done = ""
+	}
+	line.Done(done, err)
 	if lost := watcher.LogError(); lost != nil {
 		b.p.Log.Warn("the log %s is not complete: %v", b.log, lost)
 	}
@@ -129,18 +334,27 @@ func (b *installation) run(ctx context.Context, spec container.RunSpec, payload 
 }
 
 // progress shows phases and output, and records each phase as it begins.
-func (b *installation) progress(line *observe.Line) func(InstallerProgress) {
-	now := InstallerPreparing
+func (b *installation) progress(line *observe.Line, from InstallerPhase) func(InstallerProgress) {
+	now := from
 	return func(p InstallerProgress) {
 		if p.Phase != now {
 			now = p.Phase
-			b.record.Phase = now.String()
-			if err := b.save(); err != nil {
-				b.p.Log.Warn("%v", err)
-			}
+			b.reached(now)
 			line.Phase(now.String())
 		}
 		line.Output([]byte(p.Line + "\n"))
+	}
+}
+
+// reached writes a phase down, before what it does happens. It never goes back: a
+// disk that was erased stays so.
+func (b *installation) reached(p InstallerPhase) {
+	if p <= b.record.phase() {
+		return
+	}
+	b.record.Phase = p.String()
+	if err := b.save(); err != nil {
+		b.p.Log.Warn("%v", err)
 	}
 }
 
@@ -149,38 +363,8 @@ func (b *installation) openLog() (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	b.log = filepath.Join(dir, "bootstrap-"+config.FileNameOf(b.host.Name)+"-"+b.record.Run+".log")
-	return os.OpenFile(b.log, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-}
-
-// ended sorts the end of the container.
-func (b *installation) ended(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	phase := b.record.phase()
-	if !phase.Wiped() {
-		if gone := b.unauthorise(ctx); gone != nil {
-			b.p.Log.Warn("%s: the throw-away install key could not be removed (%v); the next bootstrap does it, or delete the line with vps-install-%s from authorized_keys there",
-				b.host.Name, gone, b.record.Run)
-		}
-	}
-	var known *Failure
-	if errors.As(err, &known) {
-		return err
-	}
-	f := &Failure{Host: b.host.Name, Kind: Failed, Err: err, Now: phase.ServerState()}
-	if phase.Wiped() {
-		f.Kind = Unknown
-	}
-	var failed *InstallerError
-	if errors.As(err, &failed) && len(failed.Tail) > 0 {
-		b.p.Log.Info("the installer's last lines, all of them are in %s:\n  %s", b.log, strings.Join(failed.Tail, "\n  "))
-	}
-	if ctx.Err() != nil {
-		f.Err, f.Next = fmt.Errorf("interrupted while %s: %w", phase, context.Cause(ctx)), next.Say("%s goes on from there", b.command())
-	}
-	return f
+	b.log = filepath.Join(dir, "bootstrap-"+config.FileNameOf(b.host.Name)+"-"+b.run+".log")
+	return os.OpenFile(b.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 }
 
 // newHost is the host as it is once it was installed.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/container"
+
 	"github.com/dagadbm/vps/mage/internal/next"
 )
 
@@ -17,7 +19,8 @@ type InstallerPhase int
 // that is the installer already skips InstallerKexec, and BuildingDisko happens
 // only when the server builds.
 const (
-	InstallerPreparing        InstallerPhase = iota // gets the installer, builds here
+	InstallerBuilding         InstallerPhase = iota // builds here, before the server is touched
+	InstallerPreparing                              // gets the installer
 	InstallerUploadingKey                           // logs in for the first time
 	InstallerGatheringFacts                         // asks the old system
 	InstallerKexec                                  // replaces it by the installer's, in memory
@@ -36,7 +39,7 @@ const (
 // String is the phase as a person reads it: what is being done.
 func (p InstallerPhase) String() string {
 	names := [installerPhases]string{
-		"preparing the installer", "logging in with the install key", "gathering facts",
+		"building the system", "preparing the installer", "logging in with the install key", "gathering facts",
 		"starting the installer on the server", "preparing the disk",
 		"building the partitioning script", "formatting the disk", "copying the system",
 		"copying the keys", "installing", "rebooting", "waiting for the reboot", "done",
@@ -66,23 +69,18 @@ func (p InstallerPhase) HoldsKey() bool { return p >= InstallerCopyingFiles }
 // Installed reports whether the new system is complete on the disk.
 func (p InstallerPhase) Installed() bool { return p >= InstallerRebooting }
 
-// ServerState says in what state an installation that ended in this phase
-// leaves the server.
-func (p InstallerPhase) ServerState() string {
+// Disk says what an installation that ended in this phase may have done to the
+// disk.
+func (p InstallerPhase) Disk() string {
 	switch {
-	case p <= InstallerGatheringFacts:
-		return "the server is as it was"
-	case p == InstallerKexec:
-		return "the server runs its old system, or the installer in memory; its disk is untouched, and a reboot brings the old system back"
-	case p <= InstallerBuildingDisko:
-		return "the server runs the installer in memory; its disk is untouched, and a reboot brings the old system back"
+	case !p.Wiped():
+		return "its disk is untouched"
 	case p <= InstallerCopyingSystem:
-		return "the server's disk is wiped, or half so; it runs the installer in memory and must not be rebooted"
+		return "its disk is erased, or half so"
 	case p <= InstallerInstalling:
-		return "the server's disk is wiped and the new system on it is not complete; it may hold the age key already; the server runs the installer in memory and must not be rebooted"
-	default:
-		return "the new system is installed; the server restarts into it, or is about to"
+		return "its disk is erased, the new system on it is not complete, and it may hold the age key"
 	}
+	return "the new system is complete on its disk"
 }
 
 // installerSteps is what nixos-anywhere announces, between "### " and " ###".
@@ -103,24 +101,31 @@ func installerSteps() map[string]InstallerPhase {
 	}
 }
 
-// next is the phase after a line of the installer's standard output. A line
-// that would lead back is not the installer's: the server's own output comes
-// the same way.
-func (p InstallerPhase) next(line string) InstallerPhase {
+// stepOf gives the step that a line of the installer's standard output announces.
+func stepOf(line string) (string, bool) {
 	step, ok := strings.CutPrefix(line, "### ")
 	if !ok {
-		return p
+		return "", false
 	}
-	step, ok = strings.CutSuffix(step, " ###")
-	if !ok {
-		return p
+	if step, ok = strings.CutSuffix(step, " ###"); !ok {
+		return "", false
 	}
+	return step, true
+}
+
+// next is the phase after a step of a stage. One that would lead back is not the
+// installer's: the server's own output comes the same way.
+func (p InstallerPhase) next(stage container.Stage, step string) InstallerPhase {
 	to, ok := installerSteps()[step]
 	switch {
 	case !ok:
 		return p
-	case to == InstallerGatheringFacts && p == InstallerKexec: // facts again, of the installer
+	case stage == container.StageInstaller && to == InstallerDone: // of this stage
 		return InstallerInMemory
+	case stage == container.StageInstaller && to == InstallerGatheringFacts && p == InstallerKexec: // facts again, of the installer
+		return InstallerInMemory
+	case stage == container.StageInstaller && to > InstallerInMemory:
+		return p
 	}
 	return max(p, to)
 }
@@ -133,11 +138,12 @@ type InstallerDeadlines map[InstallerPhase]time.Duration
 // what a phase usually takes: they are there for what would never end.
 func DefaultInstallerDeadlines() InstallerDeadlines {
 	return InstallerDeadlines{
-		InstallerPreparing:        90 * time.Minute, // may compile what no cache has
+		InstallerBuilding:         90 * time.Minute, // may compile what no cache has
+		InstallerPreparing:        20 * time.Minute, // downloads nixpkgs
 		InstallerUploadingKey:     2 * time.Minute,
 		InstallerGatheringFacts:   2 * time.Minute,
 		InstallerKexec:            20 * time.Minute, // the server downloads some 400 MB, then restarts
-		InstallerInMemory:         90 * time.Minute, // with --build-on auto, what is built here is built now
+		InstallerInMemory:         90 * time.Minute, // two evaluations, and the upload of disko, over a slow line
 		InstallerBuildingDisko:    60 * time.Minute,
 		InstallerFormatting:       15 * time.Minute,
 		InstallerCopyingSystem:    3 * time.Hour, // a slow uplink, or a small server that compiles
@@ -184,7 +190,8 @@ func (e *InstallerStuckError) NextStep() next.Step {
 	case InstallerUnreachable:
 		return next.Words("the container reaches the server by another way than this machine: with a VPN here try install.network: host in vps.yaml, then run bootstrap again")
 	default:
-		return next.Words("look at the log and at the server's console, then run bootstrap again")
+		setting := strings.ReplaceAll(e.Phase.String(), " ", "-")
+		return next.Say("look at the log and at the server's console; if it only needs more time, write in vps.yaml: install: {deadlines: {%s: %v}}, then run bootstrap again", setting, 2*e.Limit)
 	}
 }
 
@@ -193,6 +200,7 @@ type InstallerError struct {
 	Phase  InstallerPhase
 	Code   int      // the installer's exit code, or -1
 	Reason string   // what it said last about it; foreign, one line; may be empty
+	Lost   bool     // it said that the connection to the server was lost
 	Tail   []string // its last lines of output, at most 20, secrets hidden
 	Err    error    // how it ended; an *InstallerStuckError if we ended it
 }
@@ -216,10 +224,10 @@ func (e *InstallerError) Error() string {
 	var stuck *InstallerStuckError
 	switch {
 	case errors.As(e.Err, &stuck):
+	case e.Lost, e.Reason == "" && e.Code == 255:
+		why = "the connection to the server was lost"
 	case e.Reason != "":
 		why = fmt.Sprintf("%q", e.Reason)
-	case e.Code == 255:
-		why = "the connection to the server was lost"
 	case e.Code > 0:
 		why = fmt.Sprintf("exit code %d", e.Code)
 	}
@@ -229,16 +237,13 @@ func (e *InstallerError) Error() string {
 // Unwrap gives the cause.
 func (e *InstallerError) Unwrap() error { return e.Err }
 
-// State says what the server is like now.
-func (e *InstallerError) State() string { return e.Phase.ServerState() }
-
 // NextStep is the next thing to do.
 func (e *InstallerError) NextStep() next.Step {
 	if step := next.Of(e.Err); !step.IsZero() {
 		return step
 	}
 	switch {
-	case e.Phase == InstallerPreparing:
+	case e.Phase <= InstallerPreparing:
 		return next.Say("nothing has reached the server yet: run %s, mend what the last lines say, then run bootstrap again", next.Target("check"))
 	case !e.Phase.Wiped():
 		return next.Words("mend what the last lines say, then run bootstrap again; it goes on from the installer if that runs already")
@@ -281,6 +286,12 @@ var (
 	sshUnreachable = regexp.MustCompile(`(?:^|: )(?:ssh: connect to host \S+ port \d+: .+|ssh: Could not resolve hostname .+|kex_exchange_identification: .+|Connection timed out during banner exchange|Connection (?:closed|reset) by \S+ port \d+)$`)
 )
 
+// What OpenSSH says of a connection that ended, and the programs that used it.
+var sshLost = regexp.MustCompile(`(?:^|: )(?:client_loop: send disconnect: .+|Timeout, server \S+ not responding\.?|Connection to \S+ closed by remote host\.?|Read from remote host \S+: .+|(?:ssh_)?packet_write_wait: .+)$`)
+
+// A program on the server that could not download or unpack the installer's image.
+var kexecFailed = regexp.MustCompile(`^(curl: \(\d+\) .+|wget: .+|.*ERROR \d+: .+|(?:g?zip|xz|zstd): .+|tar: .+|.*: unable to resolve host address .+)$`)
+
 // loopIn recognises the complaint of a failed login in a line of the
 // installer's standard error.
 func loopIn(line string) InstallerLoop {
@@ -296,13 +307,13 @@ func loopIn(line string) InstallerLoop {
 }
 
 // patience is how many complaints mean an endless loop; 0 is any number. Only
-// two phases loop. In the others a failed ssh ends the installer, and after the
+// the first login of a stage and the wait for the installer loop. In the others a failed ssh ends the installer, and after the
 // order to reboot it is what the installer waits for.
-func (p InstallerPhase) patience(l InstallerLoop) int {
+func (p InstallerPhase) patience(l InstallerLoop, connecting bool) int {
 	switch {
-	case p == InstallerUploadingKey && l == InstallerUnreachable:
+	case connecting && l == InstallerUnreachable:
 		return 3 // it did answer us a moment ago: once may be chance
-	case p == InstallerUploadingKey:
+	case connecting:
 		return 1
 	case p == InstallerKexec && l == InstallerOtherHostKey:
 		return 1

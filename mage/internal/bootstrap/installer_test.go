@@ -4,34 +4,42 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 func TestInstallerPhasesOfAWholeRun(t *testing.T) {
 	t.Parallel()
-	p := InstallerPreparing
-	for _, step := range []struct {
+	for stage, steps := range [][]struct {
 		line string
 		want InstallerPhase
 	}{
-		{"building '/nix/store/x.drv'...", InstallerPreparing},
-		{"### Uploading install SSH keys ###", InstallerUploadingKey},
-		{"### Gathering machine facts ###", InstallerGatheringFacts},
-		{"### Switching system into kexec ###", InstallerKexec},
-		{"machine will boot into nixos in 6s...", InstallerKexec},
-		{"### Gathering machine facts ###", InstallerInMemory},
-		{"### Building disko script ###", InstallerBuildingDisko},
-		{"### Formatting hard drive with disko ###", InstallerFormatting},
-		{"### Uploading the system closure ###", InstallerCopyingSystem},
-		{"### Copying extra files ###", InstallerCopyingFiles},
-		{"### Installing NixOS ###", InstallerInstalling},
-		{"### Rebooting ###", InstallerRebooting},
-		{"### Waiting for the machine to become unreachable due to reboot ###", InstallerWaitingForReboot},
-		{"### Done! ###", InstallerDone},
+		container.StageInstaller: {
+			{"Uploading install SSH keys", InstallerUploadingKey},
+			{"Gathering machine facts", InstallerGatheringFacts},
+			{"Switching system into kexec", InstallerKexec},
+			{"Gathering machine facts", InstallerInMemory},
+			{"Done!", InstallerInMemory}, // with its stage, not with the install
+		},
+		container.StageSystem: {
+			{"Uploading install SSH keys", InstallerInMemory},
+			{"Gathering machine facts", InstallerInMemory},
+			{"Building disko script", InstallerBuildingDisko},
+			{"Uploading /key/disk-0 to /tmp/disk.key", InstallerBuildingDisko},
+			{"Formatting hard drive with disko", InstallerFormatting},
+			{"Uploading the system closure", InstallerCopyingSystem},
+			{"Copying extra files", InstallerCopyingFiles},
+			{"Installing NixOS", InstallerInstalling},
+			{"Rebooting", InstallerRebooting},
+			{"Waiting for the machine to become unreachable due to reboot", InstallerWaitingForReboot},
+			{"Done!", InstallerDone},
+		},
 	} {
-		p = p.next(step.line)
-		assert.Equal(t, step.want, p, step.line)
+		p := []InstallerPhase{InstallerPreparing, InstallerInMemory}[stage]
+		for _, step := range steps {
+			p = p.next(container.Stage(stage), step.line)
+			assert.Equal(t, step.want, p, step.line)
+		}
 	}
 }
 
@@ -42,22 +50,16 @@ func TestInstallerPhaseIgnoresOtherLines(t *testing.T) {
 		"### Gathering machine facts ###", "### Uploading install SSH keys ###", // back
 		"### Uploading /key to /tmp/disk.key ###", "### Something new ###", "### ###", "###", "### Done!", "x ### Done! ###", "",
 	} {
-		assert.Equal(t, InstallerInstalling, InstallerInstalling.next(line), line)
+		step, _ := stepOf(line)
+		assert.Equal(t, InstallerInstalling, InstallerInstalling.next(container.StageSystem, step), line)
 	}
-}
-
-// A server that already runs the installer announces its facts once.
-func TestInstallerPhaseWithoutKexec(t *testing.T) {
-	t.Parallel()
-	p := InstallerUploadingKey.next("### Gathering machine facts ###")
-	require.Equal(t, InstallerGatheringFacts, p)
-	assert.Equal(t, InstallerFormatting, p.next("### Formatting hard drive with disko ###"))
+	assert.Equal(t, InstallerKexec, InstallerKexec.next(container.StageInstaller, "Formatting hard drive with disko"), "of the other stage")
 }
 
 func TestInstallerPhasesSayWhatIsAtStake(t *testing.T) {
 	t.Parallel()
 	for p := range installerPhases {
-		assert.NotEmpty(t, p.ServerState())
+		assert.NotEmpty(t, p.Disk())
 		named, ok := InstallerPhaseNamed(p.String())
 		assert.True(t, ok)
 		assert.Equal(t, p, named, "names must differ")
@@ -67,7 +69,7 @@ func TestInstallerPhasesSayWhatIsAtStake(t *testing.T) {
 	assert.True(t, InstallerFormatting.Wiped())
 	assert.False(t, InstallerCopyingSystem.HoldsKey())
 	assert.True(t, InstallerCopyingFiles.HoldsKey())
-	assert.Contains(t, InstallerCopyingFiles.ServerState(), "age key")
+	assert.Contains(t, InstallerCopyingFiles.Disk(), "age key")
 	assert.False(t, InstallerInstalling.Installed())
 	assert.True(t, InstallerRebooting.Installed())
 	_, ok := InstallerPhaseNamed("phase 99")
@@ -106,9 +108,10 @@ func TestOnlyLoopsWithoutAnEndAreTakenForOne(t *testing.T) {
 	t.Parallel()
 	for _, p := range []InstallerPhase{InstallerPreparing, InstallerInMemory, InstallerFormatting, InstallerRebooting, InstallerWaitingForReboot} {
 		for loop := InstallerDenied; loop <= InstallerUnreachable; loop++ {
-			assert.Zero(t, p.patience(loop), fmt.Sprint(p, loop))
+			assert.Zero(t, p.patience(loop, false), fmt.Sprint(p, loop))
 		}
 	}
-	assert.Zero(t, InstallerKexec.patience(InstallerUnreachable))
-	assert.Equal(t, 1, InstallerUploadingKey.patience(InstallerDenied), "sshd bans who goes on trying")
+	assert.Zero(t, InstallerKexec.patience(InstallerUnreachable, false))
+	assert.Equal(t, 1, InstallerUploadingKey.patience(InstallerDenied, true), "sshd bans who goes on trying")
+	assert.Equal(t, 1, InstallerInMemory.patience(InstallerDenied, true))
 }

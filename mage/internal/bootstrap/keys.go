@@ -5,16 +5,15 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/pem"
-	"fmt"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 )
 
-// keyPair is an ed25519 SSH key that exists in memory only.
+// keyPair is an ed25519 SSH key without a passphrase.
 type keyPair struct {
-	private []byte // as ssh-keygen writes it, without a passphrase
+	private []byte // as ssh-keygen writes it
 	public  string // one line, with the comment
 }
 
@@ -31,8 +30,21 @@ func newKeyPair(comment string) (keyPair, error) {
 	if err != nil {
 		return keyPair{}, err
 	}
-	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
-	return keyPair{private: pem.EncodeToMemory(block), public: line + " " + comment}, nil
+	return keyPair{private: pem.EncodeToMemory(block), public: lineOf(key) + " " + comment}, nil
+}
+
+// parseKeyPair reads the private half of a key that newKeyPair made.
+func parseKeyPair(private []byte) (keyPair, error) {
+	signer, err := ssh.ParsePrivateKey(private)
+	if err != nil {
+		return keyPair{}, err
+	}
+	return keyPair{private: private, public: lineOf(signer.PublicKey())}, nil
+}
+
+// lineOf is a public key as authorized_keys has it.
+func lineOf(key ssh.PublicKey) string {
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }
 
 // bare is a public key's line without its comment.
@@ -48,18 +60,6 @@ func fingerprint(line string) string {
 		return ""
 	}
 	return ssh.FingerprintSHA256(key)
-}
-
-// newKeys makes the two pairs of an install: the one that the installer logs in
-// with, and the new system's host key.
-func newKeys(run, host string) (install, hostKey keyPair, err error) {
-	if install, err = newKeyPair("vps-install-" + run); err != nil {
-		return install, hostKey, fmt.Errorf("make the install key: %w", err)
-	}
-	if hostKey, err = newKeyPair(host); err != nil {
-		return install, hostKey, fmt.Errorf("make the host key: %w", err)
-	}
-	return install, hostKey, nil
 }
 
 // newRun names a run: sorted by time, and never the same twice.

@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,9 +52,6 @@ func (b *installation) checkKey(ctx context.Context) error {
 
 const secretsPath = "secrets/secrets.yaml"
 
-// defaultAgeKey is where the age key is put.
-const defaultAgeKey = "/var/lib/sops-nix/key.txt"
-
 const loginSecret = "ssh-public-key"
 
 // checkLogin: the new system lets in only who is named in the secret
@@ -101,18 +99,39 @@ func (b *installation) checkEngine(ctx context.Context) error {
 	return nil
 }
 
-// stopLeftovers ends what a killed client left running. Its install key and
-// phase are in the record.
+// stopLeftovers ends what a killed client of this project left running for this
+// host. Its install key and phase are in the record. Another project's containers
+// are left alone, whatever their host is called.
 func (b *installation) stopLeftovers(ctx context.Context) error {
 	left, err := b.engine.FindByLabel(ctx, container.LabelHost, b.host.Name)
 	if err != nil {
 		return &Failure{Host: b.host.Name, Kind: Failed, Err: err, Now: asItWas}
 	}
 	for _, c := range left {
+		if c.Project != b.project {
+			continue
+		}
 		b.p.Log.Info("stopping %s, which an earlier bootstrap left running", c.Name)
 		if err := b.engine.Stop(ctx, c.ID, 10*time.Second); err != nil {
 			return &Failure{Host: b.host.Name, Kind: Failed, Err: err,
 				Now: "an installer may still be at work on the server", Next: next.Say("stop the container, then run: %s", b.command())}
+		}
+	}
+	return nil
+}
+
+// refuseOther: another project, or the same one under another name of the server, is
+// installing this server through the same engine.
+func (b *installation) refuseOther(ctx context.Context) error {
+	for _, key := range append([]string{b.link.key}, b.facts.HostKeys...) {
+		others, err := b.engine.FindByLabel(ctx, container.LabelServer, fingerprint(key))
+		if err != nil {
+			return &Failure{Host: b.host.Name, Kind: Failed, Err: err, Now: asItWas}
+		}
+		for _, c := range others {
+			return &Failure{Host: b.host.Name, Kind: Busy, Now: "that install goes on; nothing was changed",
+				Err:  fmt.Errorf("%s is installing this server, in the container %q", cmp.Or(c.Who, "somebody"), c.Name),
+				Next: next.Say("wait for it; or, if nobody needs it, stop it (%s), then run: %s", next.Shell(cmp.Or(b.engine.Program, "docker"), "rm", "--force", c.Name), b.command())}
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,25 @@ func (l *login) dial(ctx context.Context, port int) error {
 	}
 	l.client, l.port = client, port
 	return nil
+}
+
+// dialKnown is dial to a system that must show one of these keys. It is asked for
+// the first; if it has none of that type, it shows another, which may be one of
+// them, too.
+func (l *login) dialKnown(ctx context.Context, port int, keys []string) error {
+	l.key = keys[0]
+	err := l.dial(ctx, port)
+	var mismatch *remote.HostKeyMismatchError
+	if !errors.As(err, &mismatch) {
+		return err
+	}
+	for _, key := range keys[1:] {
+		if slices.Contains(strings.Fields(mismatch.Got), fingerprint(key)) {
+			l.key = key
+			return l.dial(ctx, port)
+		}
+	}
+	return err
 }
 
 // target is the host on a port. Once a host key was verified, every later login

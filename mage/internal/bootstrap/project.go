@@ -20,6 +20,10 @@ type Project struct {
 	Dialer   *remote.Dialer // for its timeouts; an install has one of its own
 	Prompter remote.Prompter
 	Log      *observe.Log
+	// InstallerPort is where the installer's own system listens; 0 is 22.
+	InstallerPort int
+	// Who and From name the person and the machine, for others to read.
+	Who, From string
 
 	// Host resolves what was typed.
 	Host func(ctx context.Context, arg string) (config.Host, error)

@@ -3,6 +3,9 @@ package bootstrap
 import (
 	"context"
 	"errors"
+	"fmt"
+
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // installedPhase is what a record says once the container has done its part.
@@ -34,16 +37,29 @@ func (b *installation) resume(ctx context.Context) error {
 	return b.arrivalFailure(err)
 }
 
+// refuseInstalled: the new system is complete on the disk, and yet another system
+// runs: perhaps a rescue system, from which the disk is going to be repaired. Only
+// somebody who types the name erases it.
+func (b *installation) refuseInstalled() error {
+	b.erasesInstalled = true
+	if !b.o.Yes {
+		return nil // the consent says it
+	}
+	return &Failure{Host: b.host.Name, Kind: Unknown, Now: "the new system is on the disk; nothing was changed",
+		Err: fmt.Errorf("NixOS was installed on this server, but it runs %q", b.facts.OS),
+		Next: next.Say("restart it from its disk in the provider's console, then run: %s; or, to erase what was installed, remove %s first",
+			b.command(), b.recordPath())}
+}
+
 // restart orders the reboot that a killed installer did not come to: the new
-// system is complete on the disk, and the server still runs the installer. On any
-// other system nothing is done here: what becomes of it is asked.
+// system is complete on the disk, and the server still runs the installer.
 func (b *installation) restart(ctx context.Context) error {
 	if err := b.look(ctx); err != nil {
 		return err
 	}
 	defer b.link.close()
 	if !b.facts.Installer {
-		return nil
+		return b.refuseInstalled()
 	}
 	b.p.Log.Info("%s: the new system is installed, and the installer still runs: restarting the server", b.host.Name)
 	if _, err := b.link.ask(ctx, b.link.shell().Reboot()); err != nil {

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/remote"
 )
 
@@ -26,13 +28,13 @@ func (r *route) close() {
 	}
 }
 
-// installerPort is where the installer's own system listens, whatever the port
-// of the system before it was.
-const installerPort = 22
+// installerPort is where the installer's own system listens, whatever the port of
+// the system before it was.
+func (b *installation) installerPort() int { return cmp.Or(b.p.InstallerPort, 22) }
 
 // route finds the way. Jump hosts need our logins, an address on our loopback
 // means another machine in a container, and an engine's usual network has no IPv6.
-func (b *installation) route(ctx context.Context) (*route, error) {
+func (b *installation) route(ctx context.Context, stage container.Stage) (*route, error) {
 	h := b.link.host
 	address, direct := reachable(ctx, h)
 	if direct {
@@ -43,7 +45,11 @@ func (b *installation) route(ctx context.Context) (*route, error) {
 		return nil, fmt.Errorf("the container cannot reach %s by itself: %w", h.Address, err)
 	}
 	r := &route{network: access.Network, address: access.Address}
-	for _, port := range []int{b.link.port, installerPort} {
+	ports := []int{b.link.port}
+	if stage == container.StageInstaller {
+		ports = append(ports, b.installerPort())
+	}
+	for _, port := range ports {
 		t := b.link.target(port)
 		f, err := b.dialer.Forward(ctx, t)
 		if err != nil {
@@ -52,7 +58,10 @@ func (b *installation) route(ctx context.Context) (*route, error) {
 		}
 		r.forwards = append(r.forwards, f)
 	}
-	r.port, r.kexecPort = r.forwards[0].Addr().Port, r.forwards[1].Addr().Port
+	r.port = r.forwards[0].Addr().Port
+	if len(r.forwards) > 1 {
+		r.kexecPort = r.forwards[1].Addr().Port
+	}
 	return r, nil
 }
 

@@ -9,7 +9,12 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"github.com/dagadbm/vps/mage/internal/container"
 )
+
+// nixLogHint begins the line in which Nix says how to see the log of a build.
+const nixLogHint = "For full logs, run"
 
 // installerTail is how many lines of output a failure shows.
 const installerTail = 20
@@ -25,6 +30,8 @@ type InstallerProgress struct {
 // InstallerWatch says how an installation is watched. The zero value watches
 // with the default deadlines and shows nothing.
 type InstallerWatch struct {
+	From      InstallerPhase  // the phase that it begins in
+	Stage     container.Stage // whose steps are announced
 	Deadlines InstallerDeadlines
 	// Secrets are hidden in all that is logged and shown. A secret of several
 	// lines is hidden line by line.
@@ -50,7 +57,9 @@ type InstallerWatcher struct {
 	since      time.Time
 	timer      *time.Timer
 	complaints map[InstallerLoop]int
+	connecting bool                 // it tries to log in until it succeeds
 	stranger   *InstallerStuckError // in this phase another host key was shown
+	lost       bool                 // in this phase a connection was lost
 	reason     string
 	tail       []string
 	logErr     error
@@ -68,7 +77,7 @@ func (w InstallerWatch) Start(ctx context.Context) (context.Context, *InstallerW
 	m.err = &lineSplitter{keep: keep, each: func(line []byte) { m.read(line, false) }}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.enter(InstallerPreparing)
+	m.enter(w.From)
 	return ctx, m
 }
 
@@ -105,7 +114,7 @@ func (m *InstallerWatcher) LogError() error {
 
 // enter begins a phase: its clock starts now. Callers hold the lock.
 func (m *InstallerWatcher) enter(p InstallerPhase) {
-	m.phase, m.since, m.complaints, m.stranger = p, time.Now(), map[InstallerLoop]int{}, nil
+	m.phase, m.since, m.complaints, m.stranger, m.lost = p, time.Now(), map[InstallerLoop]int{}, nil, false
 	if m.timer != nil {
 		m.timer.Stop()
 	}
@@ -129,24 +138,37 @@ func (m *InstallerWatcher) read(raw []byte, stdout bool) {
 		return
 	}
 	m.log(line)
-	m.tail = append(m.tail, line)
+	if !strings.HasPrefix(strings.TrimSpace(line), nixLogHint) { // here there is no Nix, and the log has all of it
+		m.tail = append(m.tail, line)
+	}
 	m.tail = m.tail[max(0, len(m.tail)-installerTail):]
-	if stdout {
-		if next := m.phase.next(line); next != m.phase {
+	if step, ok := stepOf(line); ok && stdout {
+		m.connecting = installerSteps()[step] == InstallerUploadingKey
+		if next := m.phase.next(m.watch.Stage, step); next != m.phase {
 			m.enter(next)
 		}
 	} else {
-		m.complain(line)
+		m.complain(line, stdout)
 	}
 	if m.watch.Progress != nil {
 		m.watch.Progress(InstallerProgress{Phase: m.phase, Since: m.since, Line: line})
 	}
 }
 
-// complain looks in a line of standard error for a reason.
-func (m *InstallerWatcher) complain(line string) {
+// complain looks in a line for a reason. Standard output is the server's, too: only
+// the download of the installer's image tells its end there.
+func (m *InstallerWatcher) complain(line string, stdout bool) {
+	if m.phase == InstallerKexec && kexecFailed.MatchString(line) {
+		m.reason = line
+	}
+	if stdout {
+		return
+	}
+	if sshLost.MatchString(line) {
+		m.lost = true
+	}
 	for _, prefix := range []string{"aborted: ", "error: ", "vps: "} {
-		if reason, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok {
+		if reason, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok && !m.told() {
 			m.reason = reason
 		}
 	}
@@ -158,9 +180,15 @@ func (m *InstallerWatcher) complain(line string) {
 		m.stranger = &InstallerStuckError{Phase: m.phase, Loop: loop, Line: line}
 	}
 	m.complaints[loop]++
-	if limit := m.phase.patience(loop); limit > 0 && m.complaints[loop] >= limit {
+	if limit := m.phase.patience(loop, m.connecting); limit > 0 && m.complaints[loop] >= limit {
 		m.cancel(&InstallerStuckError{Phase: m.phase, Loop: loop, Line: line})
 	}
+}
+
+// told says whether the reason is known already, and what comes later is only its
+// consequence.
+func (m *InstallerWatcher) told() bool {
+	return m.phase == InstallerKexec && kexecFailed.MatchString(m.reason)
 }
 
 func (m *InstallerWatcher) log(line string) {
@@ -189,7 +217,10 @@ func (m *InstallerWatcher) Finish(ctx context.Context, err error) error {
 	if m.stranger != nil && cause == nil { // what failed then says less
 		cause = m.stranger
 	}
-	return newInstallerError(m.phase, err, cause, m.reason, slices.Clone(m.tail))
+	failed := newInstallerError(m.phase, err, cause, m.reason, slices.Clone(m.tail))
+	failed.Lost = m.lost
+	m.log("vps: ended here: " + failed.Error())
+	return failed
 }
 
 const (

@@ -12,11 +12,22 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 const installerSecret = "AGE-SECRET-KEY-1QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L"
+
+// watchOf watches the stage that announces these steps.
+func watchOf(lines ...string) InstallerWatch {
+	for _, line := range lines {
+		if step, _ := stepOf(line); installerSteps()[step] > InstallerInMemory {
+			return InstallerWatch{From: InstallerInMemory, Stage: container.StageSystem}
+		}
+	}
+	return InstallerWatch{From: InstallerPreparing}
+}
 
 type exitCode int
 
@@ -32,7 +43,7 @@ func say(w io.Writer, lines ...string) {
 func TestWatcherEndsAPhaseThatTakesTooLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		watch := InstallerWatch{Deadlines: InstallerDeadlines{InstallerFormatting: time.Minute, InstallerPreparing: -1}}
+		watch := InstallerWatch{From: InstallerInMemory, Stage: container.StageSystem, Deadlines: InstallerDeadlines{InstallerFormatting: time.Minute, InstallerInMemory: -1}}
 		ctx, m := watch.Start(t.Context())
 		time.Sleep(24 * time.Hour) // no limit
 		require.NoError(t, ctx.Err())
@@ -49,7 +60,7 @@ func TestWatcherEndsAPhaseThatTakesTooLong(t *testing.T) {
 		var stuck *InstallerStuckError
 		require.ErrorAs(t, err, &stuck)
 		assert.Equal(t, InstallerStuckError{Phase: InstallerFormatting, Limit: time.Minute}, *stuck)
-		assert.Contains(t, stuck.NextStep().String(), "console")
+		assert.Contains(t, stuck.NextStep().String(), "deadlines: {formatting-the-disk: 2m0s}")
 	})
 }
 
@@ -90,13 +101,14 @@ func TestWatcherRecognisesEndlessLoops(t *testing.T) {
 		"installer refuses the key":        {[]string{upload, "### Switching system into kexec ###"}, []string{denied, denied}, InstallerDenied},
 		"installer with another host key":  {[]string{upload, "### Switching system into kexec ###"}, []string{other}, InstallerOtherHostKey},
 		"rebooting into the new system":    {[]string{"### Rebooting ###"}, []string{denied, other, gone, denied, other, gone}, 0},
+		"refused key in the installer":     {[]string{upload, "### Formatting hard drive with disko ###"}, []string{denied, denied}, 0},
 		"counted anew in each phase":       {[]string{upload}, []string{gone, gone}, 0},
 		"said on standard output":          {[]string{upload, denied, other}, nil, 0},
 		"permission denied by another one": {[]string{upload}, []string{"touch: /x: Permission denied"}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, m := InstallerWatch{}.Start(t.Context())
+			ctx, m := watchOf(tc.steps...).Start(t.Context())
 			say(m.Stdout(), tc.steps...)
 			say(m.Stderr(), tc.lines...)
 			cause := context.Cause(ctx)
@@ -123,23 +135,27 @@ func TestInstallerErrorsSayWhatFailedAndWhatIsLeft(t *testing.T) {
 		hint         string
 	}{
 		"evaluation": {"", "error: attribute 'x' missing", exitCode(1),
-			`installer failed while preparing the installer: "attribute 'x' missing"`, "as it was", "check"},
+			`installer failed while preparing the installer: "attribute 'x' missing"`, "untouched", "check"},
 		"aborted": {"### Gathering machine facts ###", "aborted: the server has no cpio", exitCode(1),
-			`installer failed while gathering facts: "the server has no cpio"`, "as it was", "again"},
+			`installer failed while gathering facts: "the server has no cpio"`, "untouched", "again"},
 		"entry script": {"", "vps: the archive of inputs did not arrive whole", exitCode(70),
-			`installer failed while preparing the installer: "the archive of inputs did not arrive whole"`, "as it was", ""},
+			`installer failed while preparing the installer: "the archive of inputs did not arrive whole"`, "untouched", ""},
 		"disko": {"### Formatting hard drive with disko ###", "", exitCode(7),
-			"installer failed while formatting the disk: exit code 7", "wiped", "disk.nix"},
+			"installer failed while formatting the disk: exit code 7", "erased", "disk.nix"},
 		"nixos-install": {"### Installing NixOS ###", "", exitCode(9),
 			"installer failed while installing: exit code 9", "age key", "again"},
 		"lost connection": {"### Uploading the system closure ###", "", exitCode(255),
-			"installer failed while copying the system: the connection to the server was lost", "must not be rebooted", "again"},
+			"installer failed while copying the system: the connection to the server was lost", "erased, or half so", "again"},
+		"lost connection that ended otherwise": {"### Uploading the system closure ###", "client_loop: send disconnect: Broken pipe\nerror: unexpected end-of-file", exitCode(1),
+			"installer failed while copying the system: the connection to the server was lost", "erased, or half so", "again"},
+		"download": {"### Switching system into kexec ###\ncurl: (22) The requested URL returned error: 404\nKexec may have failed - check output above", "Kexec failed", exitCode(1),
+			`installer failed while starting the installer on the server: "curl: (22) The requested URL returned error: 404"`, "untouched", "again"},
 		"Ctrl-C": {"### Rebooting ###", "", context.Canceled,
-			"installer failed while rebooting: context canceled", "is installed", "waits for the new system"},
+			"installer failed while rebooting: context canceled", "is complete", "waits for the new system"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, m := InstallerWatch{}.Start(t.Context())
+			ctx, m := watchOf(tc.step).Start(t.Context())
 			say(m.Stdout(), tc.step)
 			say(m.Stderr(), tc.stderr)
 			err := m.Finish(ctx, tc.err)
@@ -147,7 +163,7 @@ func TestInstallerErrorsSayWhatFailedAndWhatIsLeft(t *testing.T) {
 			require.ErrorIs(t, err, tc.err)
 			var failed *InstallerError
 			require.ErrorAs(t, err, &failed)
-			assert.Contains(t, failed.State(), tc.state)
+			assert.Contains(t, failed.Phase.Disk(), tc.state)
 			assert.Contains(t, failed.NextStep().String(), tc.hint)
 		})
 	}
@@ -156,7 +172,7 @@ func TestInstallerErrorsSayWhatFailedAndWhatIsLeft(t *testing.T) {
 // What Nix says of a connection that our ssh refused does not tell why.
 func TestInstallerErrorNamesAnotherHostKeyInTheMiddle(t *testing.T) {
 	t.Parallel()
-	ctx, m := InstallerWatch{}.Start(t.Context())
+	ctx, m := InstallerWatch{From: InstallerInMemory, Stage: container.StageSystem}.Start(t.Context())
 	say(m.Stdout(), "### Uploading the system closure ###")
 	say(m.Stderr(), "Host key verification failed.", "error: failed to start SSH connection to 'server'")
 	var failed *InstallerError
@@ -241,10 +257,10 @@ func TestWatcherShowsForeignTextSafely(t *testing.T) {
 func TestWatcherReadsCarriageReturnsAsLines(t *testing.T) {
 	t.Parallel()
 	var lines []string
-	ctx, m := InstallerWatch{Progress: func(p InstallerProgress) { lines = append(lines, p.Phase.String()+": "+p.Line) }}.Start(t.Context())
+	ctx, m := InstallerWatch{From: InstallerInMemory, Stage: container.StageSystem, Progress: func(p InstallerProgress) { lines = append(lines, p.Phase.String()+": "+p.Line) }}.Start(t.Context())
 	_, _ = io.WriteString(m.Stdout(), "10%\r20%\r\n\r\n### Installing NixOS ###\r\n")
 	require.NoError(t, m.Finish(ctx, nil))
-	assert.Equal(t, []string{"preparing the installer: 10%", "preparing the installer: 20%", "installing: ### Installing NixOS ###"}, lines)
+	assert.Equal(t, []string{"preparing the disk: 10%", "preparing the disk: 20%", "installing: ### Installing NixOS ###"}, lines)
 	assert.Equal(t, InstallerInstalling, m.Phase())
 }
 
@@ -256,7 +272,7 @@ func (f *fullDisk) Write([]byte) (int, error) { f.writes++; return 0, errors.New
 func TestWatcherGoesOnWithoutALog(t *testing.T) {
 	t.Parallel()
 	disk := &fullDisk{}
-	ctx, m := InstallerWatch{Log: disk}.Start(t.Context())
+	ctx, m := InstallerWatch{From: InstallerInMemory, Stage: container.StageSystem, Log: disk}.Start(t.Context())
 	say(m.Stdout(), "a", "b", "### Installing NixOS ###")
 	require.NoError(t, m.Finish(ctx, nil))
 	assert.Equal(t, InstallerInstalling, m.Phase())
@@ -290,7 +306,7 @@ func FuzzInstallerOutput(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stdout, stderr []byte) {
 		var log bytes.Buffer
 		last := InstallerPreparing
-		ctx, m := InstallerWatch{Secrets: []string{installerSecret}, Log: &log, Progress: func(p InstallerProgress) {
+		ctx, m := InstallerWatch{From: last, Stage: container.Stage(len(stdout) % 2), Secrets: []string{installerSecret}, Log: &log, Progress: func(p InstallerProgress) {
 			if p.Phase < last {
 				t.Errorf("went back from %s to %s", last, p.Phase)
 			}

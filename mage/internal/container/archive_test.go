@@ -58,7 +58,7 @@ func list(t *testing.T, archive []byte) (lines []string, content map[string]stri
 
 func TestInstallArchiveMembersAndModes(t *testing.T) {
 	t.Parallel()
-	archive, err := minimalInstall().Archive(payload())
+	archive, err := systemInstall().Archive(payload())
 	require.NoError(t, err)
 	lines, content := list(t, archive)
 	assert.Equal(t, []string{
@@ -100,18 +100,18 @@ func TestInstallArchiveMembersAndModes(t *testing.T) {
 // in a folder that Nix or the installer copies elsewhere.
 func TestInstallArchiveHoldsTheAgeKeyOnce(t *testing.T) {
 	t.Parallel()
-	archive, err := minimalInstall().Archive(payload())
+	archive, err := systemInstall().Archive(payload())
 	require.NoError(t, err)
 	assert.Equal(t, 1, bytes.Count(archive, []byte(ageKey)))
 }
 
 func TestArchiveIsDeterministic(t *testing.T) {
 	t.Parallel()
-	first, err := minimalInstall().Archive(payload())
+	first, err := systemInstall().Archive(payload())
 	require.NoError(t, err)
 	p := payload()
 	slices.Reverse(p.Tree)
-	second, err := minimalInstall().Archive(p)
+	second, err := systemInstall().Archive(p)
 	require.NoError(t, err)
 	assert.Equal(t, first, second)
 	assert.Equal(t, "modules/run.sh", p.Tree[1].Path, "the caller's tree is not reordered")
@@ -189,8 +189,15 @@ func TestPayloadRefusesWhatIsMissing(t *testing.T) {
 			t.Parallel()
 			p := payload()
 			change(&p)
-			_, err := minimalInstall().Archive(p)
+			_, err := systemInstall().Archive(p)
 			assert.Error(t, err)
 		})
 	}
+}
+
+// systemInstall is the stage that brings the keys.
+func systemInstall() Install {
+	in := minimalInstall()
+	in.Stage = StageSystem
+	return in
 }

@@ -14,6 +14,8 @@ type Container struct {
 	ID    string
 	Name  string
 	State string // the engine's words: created, running, "Up 2 seconds", …
+
+	Project, Server, Who string // its labels; "" if it has none
 }
 
 // FindByLabel lists the containers, running or not, that carry the label.
@@ -27,8 +29,11 @@ func (e Engine) FindByLabel(ctx context.Context, key, value string) ([]Container
 
 func findArgs(key, value string) []string {
 	return []string{"ps", "--all", "--no-trunc", "--filter", "label=" + key + "=" + value,
-		"--format", "{{.ID}}\t{{.Names}}\t{{.State}}"}
+		"--format", "{{.ID}}\t{{.Names}}\t{{.State}}" + labelFormat(LabelProject) + labelFormat(LabelServer) + labelFormat(LabelWho)}
 }
+
+// labelFormat is the column of a label, in Docker's words.
+func labelFormat(label string) string { return "\t{{.Label \"" + label + "\"}}" }
 
 // parseContainers reads what findArgs prints; a line of another shape is
 // skipped.
@@ -36,10 +41,14 @@ func parseContainers(out string) []Container {
 	var found []Container
 	for line := range strings.Lines(out) {
 		fields := strings.Split(strings.TrimRight(line, "\r\n"), "\t")
-		if len(fields) != 3 || fields[0] == "" {
+		if len(fields) < 3 || fields[0] == "" {
 			continue
 		}
-		found = append(found, Container{ID: fields[0], Name: fields[1], State: fields[2]})
+		c := Container{ID: fields[0], Name: fields[1], State: fields[2]}
+		if len(fields) == 6 {
+			c.Project, c.Server, c.Who = fields[3], fields[4], fields[5]
+		}
+		found = append(found, c)
 	}
 	return found
 }
@@ -47,7 +56,7 @@ func parseContainers(out string) []Container {
 // Stop asks the container's program to end (SIGTERM), kills it after grace,
 // and removes the container. A container that is gone already is no error.
 func (e Engine) Stop(ctx context.Context, id string, grace time.Duration) error {
-	if err := e.stop(ctx, id, grace); err != nil {
+	if err := e.stop(ctx, id, grace); err != nil && !missing(err) {
 		return err
 	}
 	return e.remove(ctx, id)
@@ -55,7 +64,7 @@ func (e Engine) Stop(ctx context.Context, id string, grace time.Duration) error 
 
 func (e Engine) stop(ctx context.Context, id string, grace time.Duration) error {
 	_, err := e.output(ctx, stopArgs(id, grace)...)
-	if err == nil || missing(err) {
+	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("stop container %q: %w", id, err)

@@ -240,11 +240,14 @@ func TestArch(t *testing.T) {
 
 func TestFindByLabel(t *testing.T) {
 	t.Parallel()
-	engine, calls := fakeEngine(t, "docker", `printf 'abc\tvps-web-1\trunning\ndef\tvps-web-2\texited\n'`)
+	engine, calls := fakeEngine(t, "docker", `printf 'abc\tvps-web-1\trunning\tp1\tSHA256:x\talice@laptop\ndef\tvps-web-2\texited\t\t\t\n'`)
 	found, err := engine.FindByLabel(t.Context(), LabelHost, "web-1")
 	require.NoError(t, err)
-	assert.Equal(t, []Container{{"abc", "vps-web-1", "running"}, {"def", "vps-web-2", "exited"}}, found)
-	assert.Equal(t, []string{"ps --all --no-trunc --filter label=vps.host=web-1 --format {{.ID}}\t{{.Names}}\t{{.State}}"}, calls())
+	assert.Equal(t, []Container{
+		{ID: "abc", Name: "vps-web-1", State: "running", Project: "p1", Server: "SHA256:x", Who: "alice@laptop"},
+		{ID: "def", Name: "vps-web-2", State: "exited"}}, found)
+	assert.Equal(t, []string{"ps --all --no-trunc --filter label=vps.host=web-1 --format {{.ID}}\t{{.Names}}\t{{.State}}" +
+		"\t{{.Label \"vps.project\"}}\t{{.Label \"vps.server\"}}\t{{.Label \"vps.who\"}}"}, calls())
 }
 
 func TestStopRoundsItsGraceUp(t *testing.T) {

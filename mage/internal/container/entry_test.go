@@ -205,7 +205,7 @@ func TestSSHWrapperComesFirstWithItsOptions(t *testing.T) {
 	archive, err := in.Archive(payload())
 	require.NoError(t, err)
 	e := startEntry(t, archive, len(archive), "run", "sh", "-c",
-		`PATH="/nonexistent:${PATH%%:*}:`+real+`:$PATH"; ssh -o StrictHostKeyChecking=no root@server 'a  b'`)
+		`PATH="/nonexistent:${PATH%%:*}:`+real+`:$PATH"; ssh -o StrictHostKeyChecking=no 'root@a  b'`)
 	require.Equal(t, 0, e.code(), e.err.String())
 	assert.Equal(t, []string{
 		"-o", "StrictHostKeyChecking=yes",
@@ -215,7 +215,10 @@ func TestSSHWrapperComesFirstWithItsOptions(t *testing.T) {
 		"-o", "HostKeyAlias=server",
 		"-o", "HostName=2001:db8::1",
 		"-o", "BatchMode=yes",
-		"-o", "StrictHostKeyChecking=no", "root@server", "a  b",
+		"-o", "ConnectTimeout=15",
+		"-o", "ServerAliveInterval=15",
+		"-o", "ServerAliveCountMax=4",
+		"-o", "StrictHostKeyChecking=no", "root@a  b",
 	}, strings.Split(strings.TrimSuffix(e.out.String(), "\n"), "\n"))
 }
 

@@ -16,20 +16,42 @@ import (
 // host name, and a forwarded port has no name of its own.
 const alias = "server"
 
-// Install runs nixos-anywhere, from the nixpkgs that the tree's own flake.lock
-// pins, against a server.
+// Stage is a part of an install: between the two the disks are compared with those
+// that somebody agreed to erase.
+type Stage int
+
+// The stages.
+const (
+	StageInstaller Stage = iota // starts the installer's system on the server, in memory
+	StageSystem                 // formats the disks, installs and restarts; the installer runs there already
+)
+
+// Install runs one stage of nixos-anywhere, from the nixpkgs that the tree's own
+// flake.lock pins, against a server.
 type Install struct {
 	Job
+	Stage   Stage
 	Flake   string // output of the tree's flake, for example vps-x86
-	User    string // who may log in with the install key
+	User    string // who may log in with the install key; StageSystem is root's
 	Address string // name or address of the server, as the container sees it
 	Port    int    // SSH port now
 	// KexecPort is the SSH port once the installer's own system runs on the
 	// server; 0 for 22. With a forwarded port it is that of the forward.
-	KexecPort  int
-	BuildOn    string   // auto, local or remote; empty for auto
-	SSHOptions []string // Name=value, without spaces: they reach nix copy unquoted
-	Kexec      Kexec
+	KexecPort int
+	// Built is what was built here before; empty when the server builds.
+	Built Built
+	Kexec Kexec
+	// Mark is known by every process that the installer starts on the server.
+	Mark string
+	// DiskKeys are where disko finds the keys of encrypted disks; Payload.DiskKeys
+	// has them, in the same order.
+	DiskKeys []string
+}
+
+// Built are the paths of a system in the store.
+type Built struct {
+	Disko  string // the script that formats
+	System string
 }
 
 // Kexec is another image of the installer's system; the zero value leaves the
@@ -37,12 +59,6 @@ type Install struct {
 type Kexec struct {
 	URL    string
 	SHA256 string // hexadecimal, or as Nix writes it: sha256-…=
-}
-
-// keepAlive ends a connection that died in mid-step after about a minute;
-// without it the installer waits for ever.
-func keepAlive() []string {
-	return []string{"ServerAliveInterval=15", "ServerAliveCountMax=4"}
 }
 
 // Spec is the container that installs. archive comes from Archive.
@@ -62,29 +78,48 @@ func (in Install) Spec(archive []byte) (RunSpec, error) {
 
 // command is the installer's command line inside the container.
 func (in Install) command() []string {
-	words := nixCommand("run", "--no-write-lock-file", "--inputs-from", "path:/work",
-		"nixpkgs#nixos-anywhere", "--",
-		"--flake", "path:/work#"+in.Flake,
-		"--target-host", in.User+"@"+alias,
-		"--ssh-port", strconv.Itoa(in.Port),
-		"-i", "/key/id_ed25519")
-	if in.KexecPort != 0 {
-		words = append(words, "--post-kexec-ssh-port", strconv.Itoa(in.KexecPort))
+	words := nixCommand("run", "--no-write-lock-file", "--inputs-from", "path:/work", "nixpkgs#nixos-anywhere", "--")
+	if in.Built == (Built{}) || in.Stage == StageInstaller {
+		words = append(words, "--flake", "path:/work#"+in.Flake)
+	} else {
+		words = append(words, "--store-paths", in.Built.Disko, in.Built.System)
 	}
-	for _, option := range append(keepAlive(), in.SSHOptions...) {
-		words = append(words, "--ssh-option", option)
+	words = append(words, "--target-host", in.user()+"@"+alias, "--ssh-port", strconv.Itoa(in.Port), "-i", "/key/id_ed25519")
+	if in.Stage == StageInstaller {
+		if in.KexecPort != 0 {
+			words = append(words, "--post-kexec-ssh-port", strconv.Itoa(in.KexecPort))
+		}
+		// Nothing is built, so that nothing needs to be evaluated.
+		return append(words, "--build-on", "local", "--no-use-machine-substituters", "--phases", "kexec")
 	}
-	if in.BuildOn != "" {
-		words = append(words, "--build-on", in.BuildOn)
+	for i, path := range in.DiskKeys {
+		words = append(words, "--disk-encryption-keys", path, fmt.Sprintf("/key/disk-%d", i))
 	}
-	return append(words, "--extra-files", "/extra-files")
+	return append(words, "--build-on", in.buildOn(), "--phases", "disko,install,reboot", "--extra-files", "/extra-files")
+}
+
+// user is who logs in: the installer's system knows root only.
+func (in Install) user() string {
+	if in.Stage == StageSystem {
+		return "root"
+	}
+	return in.User
+}
+
+func (in Install) buildOn() string {
+	if in.Built == (Built{}) {
+		return "remote"
+	}
+	return "local"
 }
 
 var (
 	flakeOutput = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_-]*$`)
 	userName    = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]*$`)
 	hostAddress = regexp.MustCompile(`^[a-zA-Z0-9:][a-zA-Z0-9:._-]*$`)
-	sshOption   = regexp.MustCompile(`^[a-zA-Z]+=[^\s"'\\]+$`)
+	storePath   = regexp.MustCompile(`^/nix/store/[a-z0-9]{32}-[a-zA-Z0-9+._?=-]+$`)
+	processMark = regexp.MustCompile(`^[a-zA-Z0-9@._/-]*$`)
+	diskKey     = regexp.MustCompile(`^/[a-zA-Z0-9@._/-]+$`)
 )
 
 // check refuses what would mean something else to nixos-anywhere, ssh or Nix
@@ -102,18 +137,19 @@ func (in Install) check() error {
 			return fmt.Errorf("install: %q cannot be used as %s", part.value, part.name)
 		}
 	}
-	for _, option := range in.SSHOptions {
-		if !sshOption.MatchString(option) {
-			return fmt.Errorf("install: %q is no ssh option of the form Name=value without spaces", option)
+	if !processMark.MatchString(in.Mark) {
+		return fmt.Errorf("install: %q cannot be used as a mark", in.Mark)
+	}
+	if in.Built != (Built{}) && (!storePath.MatchString(in.Built.Disko) || !storePath.MatchString(in.Built.System)) {
+		return fmt.Errorf("install: %q and %q are no paths in the store", in.Built.Disko, in.Built.System)
+	}
+	for _, path := range in.DiskKeys {
+		if !diskKey.MatchString(path) {
+			return fmt.Errorf("install: %q cannot be used as the path of a disk's key", path)
 		}
 	}
 	if in.Port < 1 || in.Port > 65535 || in.KexecPort < 0 || in.KexecPort > 65535 {
 		return fmt.Errorf("install: ports %d and %d: want 1 to 65535", in.Port, in.KexecPort)
-	}
-	switch in.BuildOn {
-	case "", "auto", "local", "remote":
-	default:
-		return fmt.Errorf("install: build on %q: want auto, local or remote", in.BuildOn)
 	}
 	return in.Kexec.check()
 }

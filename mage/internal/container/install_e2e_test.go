@@ -54,6 +54,7 @@ type installation struct {
 	server  *fresh.Server
 	install container.Install
 	payload container.Payload
+	there   bool // the server builds
 	out     transcript
 	done    chan error
 	cancel  context.CancelFunc
@@ -73,7 +74,7 @@ func prepare(t *testing.T, opts ...fresh.Option) *installation {
 				Run:  "vps-test-" + filepath.Base(t.TempDir()) + "-" + strings.ReplaceAll(server.Address().String(), ".", "-"),
 				Host: "web-" + server.Address().String(), Image: fresh.NixImage(t), Network: server.Network(),
 			},
-			Flake: e2e.Output(), User: "root", Address: server.Address().String(), Port: 22, BuildOn: "local",
+			Flake: e2e.Output(), User: "root", Address: server.Address().String(), Port: 22, Mark: "test/1/tester@here",
 		},
 		payload: container.Payload{
 			Tree: files(t, filepath.Join(project.Dir, "nix")), InstallKey: []byte(private),
@@ -102,23 +103,53 @@ func files(t *testing.T, dir string) []container.File {
 	return tree
 }
 
-func (i *installation) spec() container.RunSpec {
+func (i *installation) spec(stage container.Stage) container.RunSpec {
 	i.t.Helper()
-	archive, err := i.install.Archive(i.payload)
+	in := i.install
+	in.Stage = stage
+	archive, err := in.Archive(i.payload)
 	require.NoError(i.t, err)
-	spec, err := i.install.Spec(archive)
+	spec, err := in.Spec(archive)
 	require.NoError(i.t, err)
 	return spec
 }
 
-// start runs the installer; its end arrives at i.done.
+// build builds what is installed, unless the server does.
+func (i *installation) build() {
+	i.t.Helper()
+	if i.there || i.install.Built != (container.Built{}) {
+		return
+	}
+	job := i.install.Job
+	job.Run += "-build"
+	build := "path:/work#nixosConfigurations." + i.install.Flake + ".config.system.build."
+	command := container.NixCommand{Job: job, Args: []string{"build", "--no-write-lock-file", "--no-link", "--print-out-paths", build + "diskoScript", build + "toplevel"}}
+	archive, err := command.Archive(i.payload.Tree)
+	require.NoError(i.t, err)
+	var stdout, stderr bytes.Buffer
+	require.NoError(i.t, container.Engine{}.Run(i.t.Context(), command.Spec(archive), &stdout, &stderr), "%s", &stderr)
+	paths := strings.Fields(stdout.String())
+	require.Len(i.t, paths, 2)
+	i.install.Built = container.Built{Disko: paths[0], System: paths[1]}
+}
+
+// start runs both stages of the installer; the end arrives at i.done.
 func (i *installation) start() {
 	i.t.Helper()
-	spec := i.spec()
+	i.build()
+	stages := []container.RunSpec{i.spec(container.StageInstaller), i.spec(container.StageSystem)}
 	ctx, cancel := context.WithTimeout(i.t.Context(), 5*time.Minute)
 	i.cancel = cancel
 	i.done = make(chan error, 1)
-	go func() { i.done <- container.Engine{}.Run(ctx, spec, &i.out, &i.out) }()
+	go func() {
+		var err error
+		for _, spec := range stages {
+			if err = (container.Engine{}).Run(ctx, spec, &i.out, &i.out); err != nil {
+				break
+			}
+		}
+		i.done <- err
+	}()
 	i.t.Cleanup(func() {
 		cancel()
 		if i.t.Failed() {
@@ -211,14 +242,14 @@ func (i *installation) assertUpdatable() {
 func TestE2EInstall(t *testing.T) {
 	t.Parallel()
 	for _, user := range []string{"root", "admin"} {
-		for _, place := range []string{"local", "auto", "remote"} {
-			if user == "admin" && place != "local" {
+		for _, there := range []bool{false, true} {
+			if user == "admin" && there {
 				continue
 			}
-			t.Run(user+" "+place, func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, built there: %v", user, there), func(t *testing.T) {
 				t.Parallel()
 				i := prepare(t)
-				i.install.User, i.install.BuildOn = user, place
+				i.install.User, i.there = user, there
 				i.start()
 				require.NoError(t, i.end())
 				i.assertNoContainer()
@@ -339,12 +370,14 @@ func TestE2EFailuresKeepTheirExitCode(t *testing.T) {
 	}
 }
 
-// A killed client cannot stop anything, but the container sees its input end.
+// A killed client cannot stop anything, but the container sees its input end, and
+// what runs on the server ends with the connection.
 func TestE2EKilledClientEndsTheInstaller(t *testing.T) {
 	t.Parallel()
-	i := prepare(t, fresh.WithKnob("disko", "touch /run/reached; sleep 60"))
-	spec := i.spec()
-	client, stdin := startClient(t, spec)
+	i := prepare(t, fresh.WithKnob("disko", "echo $$ >/run/reached; sleep 600"))
+	i.build()
+	require.NoError(t, container.Engine{}.Run(t.Context(), i.spec(container.StageInstaller), &i.out, &i.out), "%s", &i.out)
+	client, stdin := startClient(t, i.spec(container.StageSystem))
 	i.server.Await("test -e /run/reached", 2*time.Minute)
 	require.NoError(t, client.Process.Kill())
 	_ = client.Wait()
@@ -353,6 +386,7 @@ func TestE2EKilledClientEndsTheInstaller(t *testing.T) {
 		found, err := container.Engine{}.FindByLabel(t.Context(), container.LabelHost, i.install.Host)
 		return err == nil && len(found) == 0
 	}, 30*time.Second, 100*time.Millisecond)
+	i.server.Await("! kill -0 $(cat /run/reached) 2>/dev/null", 30*time.Second)
 	i.server.Exec("test -e /disk/old-data")
 }
 

@@ -45,9 +45,7 @@ func TestInstallCommandLineWithNothingSet(t *testing.T) {
 		"--target-host", "root@server",
 		"--ssh-port", "22",
 		"-i", "/key/id_ed25519",
-		"--ssh-option", "ServerAliveInterval=15",
-		"--ssh-option", "ServerAliveCountMax=4",
-		"--extra-files", "/extra-files",
+		"--build-on", "local", "--no-use-machine-substituters", "--phases", "kexec",
 	}, Engine{}.runArgs(spec))
 }
 
@@ -55,8 +53,8 @@ func TestInstallCommandLineWithAllSet(t *testing.T) {
 	t.Parallel()
 	in := minimalInstall()
 	in.Host, in.Network, in.TmpSize = "web-1", "host", "3g"
-	in.User, in.Port, in.KexecPort, in.BuildOn = "debian", 40022, 40023, "remote"
-	in.SSHOptions = []string{"ConnectTimeout=20"}
+	in.User, in.Port, in.KexecPort = "debian", 40022, 40023
+	in.Project, in.Server, in.Who, in.Mark = "p1", "SHA256:abc", "alice@laptop", "p1/7/alice@laptop"
 	in.Kexec = Kexec{URL: "https://example.org/a/kexec-x86.tar.xz", SHA256: strings.Repeat("00", 32)}
 	spec, err := in.Spec(make([]byte, 2048))
 	require.NoError(t, err)
@@ -66,7 +64,10 @@ func TestInstallCommandLineWithAllSet(t *testing.T) {
 		"--log-driver", "none",
 		"--network", "host",
 		"--label", "vps.host=web-1",
+		"--label", "vps.project=p1",
 		"--label", "vps.run=vps-web-1-7",
+		"--label", "vps.server=SHA256:abc",
+		"--label", "vps.who=alice@laptop",
 		"--volume", VolumeName("nixos/nix:2.31.2") + ":/nix",
 		"--tmpfs", "/work:rw,noexec,nosuid,nodev,mode=0700",
 		"--tmpfs", "/key:rw,noexec,nosuid,nodev,mode=0700",
@@ -85,12 +86,48 @@ func TestInstallCommandLineWithAllSet(t *testing.T) {
 		"--ssh-port", "40022",
 		"-i", "/key/id_ed25519",
 		"--post-kexec-ssh-port", "40023",
-		"--ssh-option", "ServerAliveInterval=15",
-		"--ssh-option", "ServerAliveCountMax=4",
-		"--ssh-option", "ConnectTimeout=20",
-		"--build-on", "remote",
-		"--extra-files", "/extra-files",
+		"--build-on", "local", "--no-use-machine-substituters", "--phases", "kexec",
 	}, Engine{}.runArgs(spec))
+}
+
+// The second stage, whose system was built here or is built on the server.
+func TestInstallCommandLineOfTheSystem(t *testing.T) {
+	t.Parallel()
+	const disko, system = "/nix/store/00000000000000000000000000000000-disko", "/nix/store/11111111111111111111111111111111-nixos-system-web-26.05"
+	for name, tc := range map[string]struct {
+		change func(*Install)
+		want   []string
+	}{
+		"built here": {func(in *Install) { in.Built = Built{disko, system} }, []string{
+			"--store-paths", disko, system,
+			"--target-host", "root@server", "--ssh-port", "22", "-i", "/key/id_ed25519",
+			"--build-on", "local", "--phases", "disko,install,reboot", "--extra-files", "/extra-files"}},
+		"built there": {func(in *Install) { in.DiskKeys = []string{"/tmp/disk.key"} }, []string{
+			"--flake", "path:/work#vps-x86",
+			"--target-host", "root@server", "--ssh-port", "22", "-i", "/key/id_ed25519",
+			"--disk-encryption-keys", "/tmp/disk.key", "/key/disk-0",
+			"--build-on", "remote", "--phases", "disko,install,reboot", "--extra-files", "/extra-files"}},
+	} {
+		in := minimalInstall()
+		in.Stage, in.User = StageSystem, "debian"
+		tc.change(&in)
+		command := in.command()
+		assert.Equal(t, tc.want, command[slices.Index(command, "--")+1:], name)
+	}
+}
+
+// The age key and the new host key are in the container of the second stage only.
+func TestInstallKeepsKeysOutOfTheFirstStage(t *testing.T) {
+	t.Parallel()
+	in, p := minimalInstall(), payload()
+	first, err := in.Archive(p)
+	require.NoError(t, err)
+	in.Stage = StageSystem
+	second, err := in.Archive(p)
+	require.NoError(t, err)
+	assert.NotContains(t, string(first), string(p.AgeKey))
+	assert.Contains(t, string(second), string(p.AgeKey))
+	assert.NotContains(t, string(first), string(p.HostKey))
 }
 
 func TestInstallRefusesOddValues(t *testing.T) {
@@ -111,9 +148,9 @@ func TestInstallRefusesOddValues(t *testing.T) {
 		"no port":                      func(in *Install) { in.Port = 0 },
 		"port too high":                func(in *Install) { in.Port = 65536 },
 		"kexec port below zero":        func(in *Install) { in.KexecPort = -1 },
-		"unknown build place":          func(in *Install) { in.BuildOn = "moon" },
-		"ssh option with a space":      func(in *Install) { in.SSHOptions = []string{"ProxyCommand=nc a b"} },
-		"ssh option without a value":   func(in *Install) { in.SSHOptions = []string{"Compression"} },
+		"mark with a quote":            func(in *Install) { in.Mark = "a'b" },
+		"built elsewhere":              func(in *Install) { in.Built = Built{"/tmp/x", "/tmp/y"} },
+		"disk key with a blank":        func(in *Install) { in.DiskKeys = []string{"/tmp/a b"} },
 		"kexec without a hash":         func(in *Install) { in.Kexec = Kexec{URL: "https://example.org/k.tar.gz"} },
 		"kexec with a short hash":      func(in *Install) { in.Kexec = Kexec{URL: "https://example.org/k", SHA256: hash[2:]} },
 		"kexec with a short SRI hash":  func(in *Install) { in.Kexec = Kexec{URL: "https://example.org/k", SHA256: "sha256-AAAA"} },

@@ -12,11 +12,14 @@ import (
 	"strings"
 )
 
-// LabelHost and LabelRun are the labels by which a container of ours is found:
-// the host that it works for, and the run that started it.
+// The labels by which a container is found, and by which it is known whose it is:
+// many projects may share an engine, and have hosts of one name.
 const (
-	LabelHost = "vps.host"
-	LabelRun  = "vps.run"
+	LabelHost    = "vps.host"    // the host that it works for
+	LabelRun     = "vps.run"     // the run that started it
+	LabelProject = "vps.project" // the project, by an id that no other has
+	LabelServer  = "vps.server"  // the server, by its host key
+	LabelWho     = "vps.who"     // the person, and the machine
 )
 
 // programGrace is what the program in a container gets between SIGTERM and
@@ -30,6 +33,9 @@ var entryScript string
 type Job struct {
 	Run     string // name of the run, and so of the container
 	Host    string // the host it works for; a label, empty for none
+	Project string // likewise, see the labels
+	Server  string
+	Who     string
 	Image   string // with a tag, for example nixos/nix:2.31.2
 	Network string // see HostAccess; empty for the engine's default
 	// TmpSize limits /tmp, for example "2g"; empty for half of the engine's
@@ -58,10 +64,8 @@ func (j Job) spec(archive []byte, folders []Tmpfs, words ...string) RunSpec {
 }
 
 func (j Job) labels() map[string]string {
-	labels := map[string]string{LabelRun: j.Run}
-	if j.Host != "" {
-		maps.Copy(labels, map[string]string{LabelHost: j.Host})
-	}
+	labels := map[string]string{LabelRun: j.Run, LabelHost: j.Host, LabelProject: j.Project, LabelServer: j.Server, LabelWho: j.Who}
+	maps.DeleteFunc(labels, func(_, value string) bool { return value == "" })
 	return labels
 }
 

@@ -12,3 +12,6 @@ import (
 func ownProcessGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 func terminate(process *os.Process) error { return process.Signal(syscall.SIGTERM) }
+
+// alive says whether a process that we started has not ended.
+func alive(process *os.Process) bool { return process.Signal(syscall.Signal(0)) == nil }

@@ -75,12 +75,23 @@ func runHoldingStdin(cmd *exec.Cmd, input io.Reader) error {
 	return err
 }
 
-// cancel stops the container, then tells the client, which may still be about
-// to create it.
+// cancel stops the container, then tells the client. A client that is about to
+// create it is given the time: killed in that moment, it would leave a container
+// that is created and never started, which nobody removes.
 func (e Engine) cancel(ctx context.Context, name string, client *os.Process) error {
 	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), stopGrace+clientGrace)
 	defer done()
 	stopErr := e.stop(ctx, name, stopGrace)
+	for missing(stopErr) && alive(client) && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+			stopErr = e.stop(ctx, name, stopGrace)
+		}
+	}
+	if missing(stopErr) {
+		stopErr = nil
+	}
 	if err := terminate(client); err != nil {
 		return err // os.ErrProcessDone: it noticed by itself
 	}

@@ -1,14 +1,16 @@
 #!/bin/bash
-# Plays nixos-anywhere 1.13, for tests of who runs it: the same command line,
+# Plays nixos-anywhere 1.13.0, for tests of who runs it: the same command line,
 # the same announcements, the same ssh options, the same waits without an end,
-# the same carelessness about modes and host keys. Nix, ssh, ssh-copy-id and tar
-# are the real ones.
+# the same carelessness about modes, host keys and leftovers. Nix, ssh,
+# ssh-copy-id and tar are the real ones. The numbers are lines of its
+# src/nixos-anywhere.sh that behave in this way.
 set -euo pipefail
 
 self=$(dirname "$0")
 flake='' attribute='' target='' key='' extra='' kexec=$self/kexec.tar.gz
 port_after=22 build_on=auto
-disko='' system='' sudo=''
+disko='' system='' sudo='' phases=kexec,disko,install,reboot substituters=y
+disk_keys=()
 nix_options=(--extra-experimental-features 'nix-command flakes' --no-write-lock-file)
 copy_options=(--substitute-on-destination)
 
@@ -34,6 +36,10 @@ parse() {
         --kexec) kexec=$2 && shift ;;
         --extra-files) extra=$2 && shift ;;
         --build-on) build_on=$2 && shift ;;
+        -s | --store-paths) disko=$2 system=$3 && shift 2 ;;                # 244
+        --phases) phases=$2 && shift ;;                                     # 345
+        --disk-encryption-keys) disk_keys+=("$2" "$3") && shift 2 ;;        # 340
+        --no-use-machine-substituters) substituters=n ;;                    # 388
         --option) nix_options+=(--option "$2" "$3") && shift 2 ;;
         --no-substitute-on-destination) copy_options=() ;;
         -L | --print-build-logs) nix_options+=(-L) ;;
@@ -46,14 +52,18 @@ parse() {
         shift
     done
     [ -n "$target" ] || abort "no server to install"
-    [ -n "$flake" ] || abort "no flake to install"
+    [ -n "$flake" ] || [ -n "$disko" ] || abort "--flake or --store-paths must be set" # 961
     case $build_on in
     auto | local | remote) ;;
     *) abort "unknown place to build: $build_on" ;;
     esac
 }
 
-# Standard input is the caller's: who gives the installer one, loses it here.
+# in_phase NAME says whether a phase was asked for.
+in_phase() { case ,$phases, in *,"$1",*) ;; *) return 1 ;; esac }
+
+# Standard input is the caller's: who gives the installer one, loses it here. There
+# is no terminal, so that what runs on the server does not notice when this ends (472).
 remote() { ssh -T "${ssh_options[@]}" "$target" "$@"; }
 remote_briefly() { timeout 10 ssh "${ssh_options[@]}" "$target" "$@"; }
 
@@ -64,11 +74,14 @@ copy() {
     NIX_SSHOPTS="${ssh_options[*]}" nix copy "${nix_options[@]}" "${copy_options[@]}" "$@"
 }
 
+# Only what the phases need is built (949).
 build_here() {
-    disko=$(build "$flake#$attribute.system.build.diskoScript")
-    system=$(build "$flake#$attribute.system.build.toplevel")
+    [ -z "$disko" ] || return 0
+    ! in_phase disko || disko=$(build "$flake#$attribute.system.build.diskoScript")
+    ! in_phase install || system=$(build "$flake#$attribute.system.build.toplevel")
 }
 
+# Tries for ever (546).
 upload_key() {
     mkdir -p "$HOME/.ssh"
     cp "$key" "$work/nixos-anywhere"
@@ -110,9 +123,10 @@ into_installer() {
     step Switching system into kexec
     # shellcheck disable=SC2016 # expanded on the server
     remote 'mkdir -p "$HOME/kexec" && cat >"$HOME/kexec/kexec-tarball.tar.gz"' <"$kexec"
+    # What fails there is told on standard output, and its end on standard error (745, 736).
     # shellcheck disable=SC2016
     remote 'cd "$HOME/kexec" && { tar -xzvf kexec-tarball.tar.gz && '"$sudo"' setsid --wait "$HOME/kexec/kexec/run"; } 2>&1 | tee nixos-anywhere.log
-        grep -q "machine will boot into nixos" nixos-anywhere.log' || {
+        grep -q "machine will boot into nixos" nixos-anywhere.log || { echo "Kexec may have failed - check output above"; exit 1; }' || {
         echo "Kexec failed" >&2
         exit 1
     }
@@ -121,8 +135,9 @@ into_installer() {
             ssh_options[i + 1]=$port_after
         fi
     done
-    while remote_briefly -- exit 0; do sleep 1; done
+    while remote_briefly -- exit 0; do sleep 1; done # 822
     target=root@${target#*@}
+    # For ever, too (828).
     until remote -o ConnectTimeout=10 -- exit 0; do sleep 5; done
     gather_facts
     [ "${fact[isInstaller]}" = y ] || abort "after kexec the server is not the installer"
@@ -159,6 +174,12 @@ END
 store() { echo "ssh-ng://$target?ssh-key=$work%2Fnixos-anywhere&compress=true${1-}"; }
 
 format() {
+    local i path
+    for ((i = 0; i < ${#disk_keys[@]}; i += 2)); do
+        path=${disk_keys[i]}
+        step "Uploading ${disk_keys[i + 1]} to $path" # 840
+        remote "umask 077; mkdir -p \"$(dirname "$path")\"; cat > $path" <"${disk_keys[i + 1]}"
+    done
     if [ "$build_on" = remote ]; then
         step Building disko script
         disko=$(build --eval-store auto --store "$(store)" "$flake#$attribute.system.build.diskoScript")
@@ -204,13 +225,14 @@ END
 
 parse "$@"
 [ "$build_on" != local ] || build_here
+in_phase kexec || target=root@${target#*@} # 979
 upload_key
 gather_facts
 check_facts
-into_installer
+! in_phase kexec || into_installer
 decide_where_to_build
-pass_on_caches
-format
-install
-reboot_server
+[ "$substituters" = n ] || [ -z "$flake" ] || pass_on_caches # 1039
+! in_phase disko || format
+! in_phase install || install
+! in_phase reboot || reboot_server
 step "Done!"

@@ -34,6 +34,9 @@ of_system() {
     has tar tar --version
     has cpio cpio --version
     has setsid setsid --wait true
+    for program in gzip xz zstd; do
+        ! command -v $program >/dev/null 2>&1 || say decompressor $program
+    done
 }
 
 # A test's server has no devices, only files in their place.
@@ -43,11 +46,23 @@ of_disks() {
     printf '%s\n' "${DISKS-}" | while IFS= read -r disk; do
         case $disk in
         '') ;;
-        *) if is_disk "$ROOT$disk"; then say disk "$disk"; else say nodisk "$disk"; fi ;;
+        *) if is_disk "$ROOT$disk"; then
+            say disk "$disk"
+            node=$(readlink -f "$ROOT$disk")
+            say node "${node##*/} $disk"
+        else say nodisk "$disk"; fi ;;
         esac
     done
-    lsblk -dn -e 7,11 -o NAME,SIZE,MODEL 2>/dev/null | while IFS= read -r line; do
+    # Older versions know fewer columns. No loop devices, no CD-ROM, no RAM disks.
+    { lsblk -dbnP -e 1,7,11 -o NAME,SIZE,MODEL,SERIAL,WWN,PTUUID 2>/dev/null ||
+        lsblk -dbnP -e 1,7,11 -o NAME,SIZE,MODEL,SERIAL 2>/dev/null; } | while IFS= read -r line; do
         say blockdevice "$line"
+    done
+    for link in "$ROOT"/dev/disk/by-id/*; do
+        [ ! -L "$link" ] || {
+            node=$(readlink -f "$link")
+            say byid "${node##*/} ${link##*/}"
+        }
     done
     while read -r source place kind _; do
         case $source in
@@ -56,8 +71,31 @@ of_disks() {
     done 2>/dev/null <"$ROOT/proc/mounts"
 }
 
+# The host keys of every type, so that the next system of this server is known by
+# any of them.
+of_host_keys() {
+    for file in "$ROOT"/etc/ssh/ssh_host_*_key.pub $(sshd_setting hostkey | sed "s|^|$ROOT|; s|\$|.pub|"); do
+        [ ! -f "$file" ] || while read -r type key _; do
+            say hostkey "$type $key"
+        done <"$file"
+    done | sort -u
+}
+
+# What an install that was interrupted left at work: the ssh program of the
+# installer's container marks all that it starts.
+of_leftovers() {
+    # shellcheck disable=SC2013 # one word each
+    for file in $(grep -al 'VPS_INSTALL=' "$ROOT"/proc/[0-9]*/environ 2>/dev/null); do
+        mark=$(tr '\0' '\n' <"$file" 2>/dev/null | sed -n 's/^VPS_INSTALL=//p')
+        process=${file%/environ}
+        [ -z "$mark" ] || say left "${process##*/} $mark $(tr '\0\n' '  ' <"$process/cmdline" 2>/dev/null | cut -c 1-200)"
+    done
+}
+
 of_system
 of_disks
+of_host_keys
+[ "$(id -u)" != 0 ] || of_leftovers
 [ ! -f "$STATE/record" ] || while IFS= read -r line; do
     printf 'record.%s\n' "$line"
 done <"$STATE/record"
