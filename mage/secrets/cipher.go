@@ -8,13 +8,17 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/aes"
 	sopsage "github.com/getsops/sops/v3/age"
+	"github.com/getsops/sops/v3/keys"
 	"github.com/getsops/sops/v3/keyservice"
 )
 
@@ -101,6 +105,8 @@ type keyServer struct {
 	keyservice.Server
 	ids    *Identities
 	opened map[string]identity // by what was decrypted
+
+	plugins []error // why a plugin did not decrypt
 }
 
 func (s *keyServer) Decrypt(_ context.Context, request *keyservice.DecryptRequest) (*keyservice.DecryptResponse, error) {
@@ -108,13 +114,40 @@ func (s *keyServer) Decrypt(_ context.Context, request *keyservice.DecryptReques
 		return nil, errors.New("not an age recipient")
 	}
 	for _, id := range s.ids.all {
-		plain, err := unwrap(request.GetCiphertext(), id.key)
+		plain, err := s.ids.unwrap(id, request.GetCiphertext())
+		if id.kind == fromPlugin && err != nil && !errors.Is(err, age.ErrIncorrectIdentity) {
+			s.plugins = append(s.plugins, err)
+		}
 		if err == nil {
 			s.opened[string(request.GetCiphertext())] = id
 			return &keyservice.DecryptResponse{Plaintext: plain}, nil
 		}
 	}
 	return nil, ErrWrongKey
+}
+
+// unwrap decrypts one data key. What a plugin decrypted is remembered: it may have
+// asked for a touch.
+func (ids *Identities) unwrap(id identity, stanza []byte) ([]byte, error) {
+	if id.kind != fromPlugin {
+		return unwrap(stanza, id.key)
+	}
+	ids.once.Lock()
+	defer ids.once.Unlock()
+	if plain, known := ids.once.opened[id.line+string(stanza)]; known {
+		return plain, nil
+	}
+	plain, err := unwrap(stanza, id.key)
+	if err == nil {
+		ids.once.opened[id.line+string(stanza)] = plain
+	}
+	return plain, err
+}
+
+// touched is what plugins decrypted.
+type touched struct {
+	sync.Mutex
+	opened map[string][]byte
 }
 
 func unwrap(stanza []byte, key age.Identity) ([]byte, error) {
@@ -125,8 +158,18 @@ func unwrap(stanza []byte, key age.Identity) ([]byte, error) {
 	return io.ReadAll(plain)
 }
 
-// dataKey decrypts the key that all values are encrypted with.
+// dataKey decrypts the key that all values are encrypted with: without asking
+// anybody, if that is possible.
 func dataKey(metadata *sops.Metadata, ids *Identities) ([]byte, error) {
+	if quiet := ids.quiet(); quiet.Len() > 0 && quiet.Len() < ids.Len() {
+		if key, err := dataKeyBy(metadata, quiet); !errors.Is(err, ErrWrongKey) {
+			return key, err
+		}
+	}
+	return dataKeyBy(metadata, ids)
+}
+
+func dataKeyBy(metadata *sops.Metadata, ids *Identities) ([]byte, error) {
 	server := &keyServer{ids: ids, opened: map[string]identity{}}
 	clients := []keyservice.KeyServiceClient{keyservice.NewCustomLocalClient(server)}
 	key, err := metadata.GetDataKeyWithKeyServices(clients, sops.DefaultDecryptionOrder)
@@ -146,7 +189,39 @@ func (s *keyServer) explain(metadata *sops.Metadata) error {
 			}
 		}
 	}
-	return ErrWrongKey
+	if err := s.explainGroups(metadata); err != nil {
+		return err
+	}
+	return errors.Join(append([]error{ErrWrongKey}, s.plugins...)...)
+}
+
+// explainGroups tells that some groups open and others do not: each wants a key.
+func (s *keyServer) explainGroups(metadata *sops.Metadata) error {
+	want := metadata.ShamirThreshold
+	if want == 0 {
+		want = len(metadata.KeyGroups)
+	}
+	open := 0
+	for _, group := range metadata.KeyGroups {
+		if slices.ContainsFunc(group, func(key keys.MasterKey) bool {
+			_, ok := s.opened[string(key.EncryptedDataKey())]
+			return ok
+		}) {
+			open++
+		}
+	}
+	if len(metadata.KeyGroups) < 2 || open == 0 || open >= want {
+		return nil
+	}
+	return fail(ErrWrongKey, next.Say("Put all recipients into one group of .sops.yaml, or write shamir_threshold: %d there, then run %s.", open, next.Target("secrets:init")),
+		"a key of %d of the %d key groups is wanted, and those at hand open %d", want, len(metadata.KeyGroups), open)
+}
+
+// pluginRecipient reports whether a recipient can be one of a plugin: age's own
+// are none.
+func pluginRecipient(recipient string) bool {
+	_, err := age.ParseRecipients(strings.NewReader(recipient))
+	return err != nil && strings.HasPrefix(recipient, "age1")
 }
 
 // checkRecipients compares the recipients' names, which sops does not
@@ -162,7 +237,11 @@ func (s *keyServer) checkRecipients(metadata *sops.Metadata, key []byte) error {
 			if err := s.checkOwn(metadata, entry, key); err != nil {
 				return err
 			}
-		} else if id.recipient != entry.Recipient {
+		} else if id.kind == fromPlugin {
+			if !pluginRecipient(entry.Recipient) {
+				return fmt.Errorf("%w: what a plugin decrypts is marked as for %s", ErrDamaged, short(entry.Recipient))
+			}
+		} else if !sameRecipient(id.recipient, entry.Recipient) {
 			return fmt.Errorf("%w: what %s decrypts is marked as for %s", ErrDamaged, short(id.recipient), short(entry.Recipient))
 		}
 	}

@@ -3,41 +3,49 @@ package secrets
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
 
 	"filippo.io/age"
-	"filippo.io/age/armor"
-	"github.com/dagadbm/vps/mage/internal/next"
+	"filippo.io/age/agessh"
+	"filippo.io/age/plugin"
+	"golang.org/x/crypto/ssh"
 )
 
 // identity is one private key and the line that it was read from.
 type identity struct {
 	key       age.Identity
 	line      string
-	recipient string
+	recipient string // "" of a plugin's, which does not tell
+	kind      identityKind
 }
+
+type identityKind int
+
+const (
+	native     identityKind = iota // age's own: what a server's key file holds
+	fromPlugin                     // AGE-PLUGIN-…: the key is in a YubiKey, a TPM, a Secure Enclave
+	fromSSH                        // an SSH private key
+)
 
 // Identities are the private age keys at hand. The zero value holds none.
 type Identities struct {
 	all        []identity
 	source     string
 	passphrase string
+	once       *touched
 }
 
 // ParseIdentities reads the format of age-keygen: one identity on each line,
-// empty lines and lines that start with # ignored. Post-quantum identities are
-// understood. No error repeats what a line holds.
+// empty lines and lines that start with # ignored. Post-quantum identities and
+// those of plugins are understood. No error repeats what a line holds.
 func ParseIdentities(data []byte) (*Identities, error) {
-	ids := &Identities{}
+	ids := &Identities{once: &touched{opened: map[string][]byte{}}}
 	lines := bufio.NewScanner(bytes.NewReader(data))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
@@ -56,28 +64,102 @@ func ParseIdentities(data []byte) (*Identities, error) {
 	if len(ids.all) == 0 {
 		return nil, errors.New("holds no age identity")
 	}
+	if !slices.ContainsFunc(ids.all, identity.usable) {
+		return nil, errors.New("holds nothing but lines that no plugin of age writes")
+	}
 	return ids, nil
 }
 
 func parseIdentity(line string) (identity, error) {
+	if strings.HasPrefix(line, "AGE-PLUGIN-") {
+		return identity{key: pluginIdentity(line), line: line, kind: fromPlugin}, nil
+	}
 	parsed, err := age.ParseIdentities(strings.NewReader(line))
 	if err != nil || len(parsed) != 1 {
-		return identity{}, errors.New("not an age identity (AGE-SECRET-KEY-1… or AGE-SECRET-KEY-PQ-1…)")
+		return identity{}, errors.New("not an age identity (AGE-SECRET-KEY-1…, AGE-SECRET-KEY-PQ-1… or AGE-PLUGIN-…)")
 	}
 	switch key := parsed[0].(type) {
 	case *age.X25519Identity:
-		return identity{key, line, key.Recipient().String()}, nil
+		return identity{key, line, key.Recipient().String(), native}, nil
 	case *age.HybridIdentity:
-		return identity{key, line, key.Recipient().String()}, nil
+		return identity{key, line, key.Recipient().String(), native}, nil
 	}
 	return identity{}, errors.New("an age identity of a kind that sops-nix does not read")
 }
 
-// Recipients are the public halves, in the order of the file.
+// usable reports whether the line can be an identity. Beside another one, a plugin's
+// line that cannot is of no matter.
+func (id identity) usable() bool {
+	if id.kind != fromPlugin {
+		return true
+	}
+	_, _, err := plugin.ParseIdentity(id.line)
+	return err == nil
+}
+
+// pluginIdentity is a line that a program age-plugin-NAME understands. It is
+// started only where no other identity decrypts, since it may ask for a touch.
+type pluginIdentity string
+
+// Unwrap runs the plugin, by age's own client, on the person's terminal.
+func (p pluginIdentity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+	say := func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+	id, err := plugin.NewIdentity(string(p), plugin.NewTerminalUI(say, say))
+	if err != nil {
+		return nil, errors.New("not what a plugin of age writes")
+	}
+	return id.Unwrap(stanzas)
+}
+
+// parseSSH reads an SSH private key as an age identity. A passphrase is asked for
+// when the key is needed.
+func parseSSH(pem []byte, ask func() ([]byte, error)) (identity, error) {
+	line := strings.TrimSpace(string(pem))
+	signer, err := ssh.ParsePrivateKey(pem)
+	var locked *ssh.PassphraseMissingError
+	switch {
+	case errors.As(err, &locked) && locked.PublicKey != nil && ask != nil:
+		key, err := agessh.NewEncryptedSSHIdentity(locked.PublicKey, pem, ask)
+		return identity{key, line, sshRecipient(locked.PublicKey), fromSSH}, err
+	case errors.As(err, &locked):
+		return identity{}, errors.New("an SSH key with a passphrase, and nobody can be asked")
+	case err != nil:
+		return identity{}, errors.New("not an SSH private key")
+	}
+	key, err := agessh.ParseIdentity(pem)
+	if err != nil {
+		return identity{}, errors.New("an SSH key of a kind that age does not take: only ed25519 and RSA")
+	}
+	return identity{key, line, sshRecipient(signer.PublicKey()), fromSSH}, nil
+}
+
+// sshRecipient is the form in which .sops.yaml names an SSH key, without a comment.
+func sshRecipient(key ssh.PublicKey) string {
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+}
+
+// sameRecipient compares recipients as sops writes them: an SSH key may have a
+// comment.
+func sameRecipient(a, b string) bool {
+	if strings.HasPrefix(a, "ssh-") {
+		return slices.Equal(firstTwo(a), firstTwo(b))
+	}
+	return a == b
+}
+
+func firstTwo(text string) []string {
+	fields := strings.Fields(text)
+	return fields[:min(2, len(fields))]
+}
+
+// Recipients are the public halves, in the order of the file, without those of
+// plugins, which only the plugin knows.
 func (ids *Identities) Recipients() []string {
 	out := make([]string, 0, len(ids.all))
 	for _, id := range ids.all {
-		out = append(out, id.recipient)
+		if id.recipient != "" {
+			out = append(out, id.recipient)
+		}
 	}
 	return out
 }
@@ -98,12 +180,14 @@ func (id identity) hash() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// KeyFile is what belongs into a server's key.txt: the identity lines and
-// nothing else, never protected by a passphrase.
+// KeyFile is what belongs into a server's key.txt: the lines of age's own
+// identities and nothing else, never protected by a passphrase.
 func (ids *Identities) KeyFile() []byte {
 	var out bytes.Buffer
 	for _, id := range ids.all {
-		out.WriteString(id.line + "\n")
+		if id.kind == native {
+			out.WriteString(id.line + "\n")
+		}
 	}
 	return out.Bytes()
 }
@@ -111,15 +195,24 @@ func (ids *Identities) KeyFile() []byte {
 // Only returns those identities whose recipient is listed. A server should get
 // no key that it has no use for.
 func (ids *Identities) Only(recipients []string) *Identities {
-	return ids.filter(func(id identity) bool { return slices.Contains(recipients, id.recipient) })
+	return ids.filter(func(id identity) bool { return id.in(recipients) })
 }
 
 func (ids *Identities) without(recipients []string) *Identities {
-	return ids.filter(func(id identity) bool { return !slices.Contains(recipients, id.recipient) })
+	return ids.filter(func(id identity) bool { return !id.in(recipients) })
+}
+
+func (id identity) in(recipients []string) bool {
+	return id.recipient != "" && slices.ContainsFunc(recipients, func(name string) bool { return sameRecipient(id.recipient, name) })
+}
+
+// quiet are those that decrypt without asking anybody.
+func (ids *Identities) quiet() *Identities {
+	return ids.filter(func(id identity) bool { return id.kind != fromPlugin })
 }
 
 func (ids *Identities) filter(keep func(identity) bool) *Identities {
-	out := &Identities{source: ids.source, passphrase: ids.passphrase}
+	out := &Identities{source: ids.source, passphrase: ids.passphrase, once: ids.once}
 	for _, id := range ids.all {
 		if keep(id) {
 			out.all = append(out.all, id)
@@ -145,163 +238,3 @@ func (ids *Identities) String() string {
 
 // GoString keeps keys out of logs too.
 func (ids *Identities) GoString() string { return ids.String() }
-
-// keyFileLimit is generous: a post-quantum identity is 2 kB long.
-const keyFileLimit = 1 << 20
-
-// AskPassphrase asks a person for the passphrase of the key file named.
-type AskPassphrase func(ctx context.Context, file string) (string, error)
-
-// Sources say where age keys are looked for.
-type Sources struct {
-	Dir    string                   // the project
-	Getenv func(name string) string // os.Getenv
-	Ask    AskPassphrase            // nil: a protected key is an error
-}
-
-// LoadIdentities finds the age keys of the project in dir: secrets/age-key.txt,
-// else the file that SOPS_AGE_KEY_FILE names, else SOPS_AGE_KEY itself, else the
-// public example key. A key file must be readable by its owner only. The error
-// wraps [ErrNoKey] where there is none.
-func LoadIdentities(ctx context.Context, dir string, ask AskPassphrase) (*Identities, error) {
-	return Sources{Dir: dir, Getenv: os.Getenv, Ask: ask}.Load(ctx)
-}
-
-// Load finds the age keys, as [LoadIdentities] does.
-func (s Sources) Load(ctx context.Context) (*Identities, error) {
-	project := Project{Dir: s.Dir}
-	ids, err := s.fromFile(ctx, project.KeyFile(), true)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return ids, err
-	}
-	if file := s.Getenv("SOPS_AGE_KEY_FILE"); file != "" {
-		return s.fromFile(ctx, file, true)
-	}
-	if key := s.Getenv("SOPS_AGE_KEY"); key != "" {
-		return fromEnvironment(key)
-	}
-	ids, err = s.fromFile(ctx, project.ExampleKeyFile(), false)
-	if errors.Is(err, fs.ErrNotExist) || (err == nil && !ids.IsExample()) {
-		return nil, fail(ErrNoKey, next.Say("Run %s for a new key, or put yours into secrets/age-key.txt or SOPS_AGE_KEY_FILE.", next.Target("secrets:init")),
-			"looking for an age key in %q, SOPS_AGE_KEY_FILE and SOPS_AGE_KEY", project.KeyFile())
-	}
-	return ids, err
-}
-
-func fromEnvironment(value string) (*Identities, error) {
-	ids, err := ParseIdentities([]byte(strings.Join(strings.Fields(value), "\n")))
-	if err != nil {
-		return nil, fail(err, next.Words("Put one age identity, or several with spaces between, into SOPS_AGE_KEY."), "reading SOPS_AGE_KEY")
-	}
-	ids.source = "SOPS_AGE_KEY"
-	return ids, nil
-}
-
-func (s Sources) fromFile(ctx context.Context, path string, private bool) (*Identities, error) {
-	data, err := readKeyFile(path, private)
-	if err != nil {
-		return nil, err
-	}
-	data, passphrase, err := s.unlock(ctx, path, data)
-	if err != nil {
-		return nil, err
-	}
-	ids, err := ParseIdentities(data)
-	if err != nil {
-		return nil, fail(err, next.Words("Restore the file from your backup."), "reading the age key %q", path)
-	}
-	ids.source, ids.passphrase = path, passphrase
-	return ids, nil
-}
-
-func readKeyFile(path string, private bool) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fail(err, next.Words("Check that the file exists and that you may read it."), "opening the age key")
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("reading the age key: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fail(nil, next.Words("Put the key into a regular file."), "the age key %q is not a regular file", path)
-	}
-	if private && info.Mode().Perm()&0o077 != 0 {
-		return nil, fail(nil, next.Say("Run %s; if others use this machine, run %s too.", next.Shell("chmod", "600", path), next.Target("secrets:rotate")),
-			"the age key %q has mode %#o: others can read it", path, info.Mode().Perm())
-	}
-	data, err := io.ReadAll(io.LimitReader(file, keyFileLimit+1))
-	if err == nil && len(data) > keyFileLimit {
-		err = errors.New("larger than any age key")
-	}
-	if err != nil {
-		return nil, fail(err, next.Words("Restore the file from your backup."), "reading the age key %q", path)
-	}
-	return data, nil
-}
-
-// unlock decrypts a key file that is itself encrypted with a passphrase.
-func (s Sources) unlock(ctx context.Context, path string, data []byte) (plain []byte, passphrase string, err error) {
-	var source io.Reader = bytes.NewReader(data)
-	switch {
-	case bytes.HasPrefix(bytes.TrimSpace(data), []byte(armor.Header)):
-		source = armor.NewReader(source)
-	case !bytes.HasPrefix(data, []byte("age-encryption.org/")):
-		return data, "", nil
-	}
-	if s.Ask == nil {
-		return nil, "", fail(ErrNoKey, next.Words("Run the command in a terminal."), "the age key %q is protected by a passphrase, and nobody can be asked", path)
-	}
-	passphrase, err = s.Ask(ctx, path)
-	if err != nil {
-		return nil, "", fmt.Errorf("asking for the passphrase of %q: %w", path, err)
-	}
-	plain, err = decryptScrypt(source, passphrase)
-	if err != nil {
-		return nil, "", fail(err, next.Words("Run the command again with the right passphrase."), "unlocking the age key %q", path)
-	}
-	return plain, passphrase, nil
-}
-
-func decryptScrypt(source io.Reader, passphrase string) ([]byte, error) {
-	scrypt, err := age.NewScryptIdentity(passphrase)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := age.Decrypt(source, scrypt)
-	var mismatch *age.NoIdentityMatchError
-	if errors.As(err, &mismatch) {
-		return nil, errors.New("wrong passphrase, or not protected by a passphrase")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.LimitReader(plain, keyFileLimit))
-}
-
-// scryptWork is age's own choice: about a second for each guess.
-const scryptWork = 18
-
-// encryptScrypt is what decryptScrypt undoes: armoured, readable by the age
-// program. A guess at the passphrase takes 2^work steps.
-func encryptScrypt(plain []byte, passphrase string, work int) ([]byte, error) {
-	scrypt, err := age.NewScryptRecipient(passphrase)
-	if err != nil {
-		return nil, err
-	}
-	scrypt.SetWorkFactor(work)
-	var out bytes.Buffer
-	armoured := armor.NewWriter(&out)
-	target, err := age.Encrypt(armoured, scrypt)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := target.Write(plain); err != nil {
-		return nil, err
-	}
-	if err := errors.Join(target.Close(), armoured.Close()); err != nil {
-		return nil, err
-	}
-	return append(out.Bytes(), '\n'), nil
-}

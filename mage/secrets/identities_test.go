@@ -149,7 +149,7 @@ func TestProtectedKeyFile(t *testing.T) {
 	_, err = load(answer("", errors.New("interrupted")))
 	assert.ErrorContains(t, err, "interrupted")
 	_, err = load(nil)
-	assert.ErrorIs(t, err, ErrNoKey)
+	assert.ErrorIs(t, err, errLocked)
 }
 
 func TestExampleIsRefusedWhereverItIs(t *testing.T) {

@@ -163,7 +163,10 @@ func fileExists(path string) bool {
 
 // rules makes .sops.yaml name our recipient.
 func (b *beginning) rules(ctx context.Context) error {
-	recipient := b.ids.Recipients()[0]
+	recipient, err := b.ownRecipient()
+	if err != nil {
+		return err
+	}
 	loaded, err := loadRules(b.project)
 	if errors.Is(err, ErrMissing) {
 		return b.writeRules(ctx, nil, newRules+recipient+"\n", "made .sops.yaml for "+short(recipient))
@@ -173,7 +176,7 @@ func (b *beginning) rules(ctx context.Context) error {
 	}
 	named := bare(loaded.creation.KeyGroups)
 	switch {
-	case b.ids.Only(named).Len() > 0 && !slices.Contains(named, ExampleRecipient):
+	case (recipient == "" || b.ids.Only(named).Len() > 0) && !slices.Contains(named, ExampleRecipient):
 		return nil
 	case slices.Contains(named, ExampleRecipient):
 		return b.replaceExample(ctx, recipient, b.ids.Only(named).Len() > 0)
@@ -274,4 +277,18 @@ func RefuseExample(ids *Identities, report *Report) error {
 		return fail(ErrExampleKey, makeOwnKey, "refusing to deploy secrets that the example key decrypts")
 	}
 	return nil
+}
+
+// ownRecipient is the one that .sops.yaml gets. A plugin's identity does not tell
+// its recipient, so a person writes that down.
+func (b *beginning) ownRecipient() (string, error) {
+	if own := b.ids.Recipients(); len(own) > 0 {
+		return own[0], nil
+	}
+	text, _ := os.ReadFile(b.project.RulesFile()) // without it nothing is named
+	if slices.ContainsFunc(b.ids.all, func(id identity) bool { return id.named(string(text)) }) {
+		return "", nil
+	}
+	return "", fail(ErrNoKey, next.Say("Write the recipient that the plugin shows (age1…) into .sops.yaml, or run %s without that key for an ordinary one.", next.Target("secrets:init")),
+		"the only key, in %s, is a plugin's, which does not tell its recipient", b.ids.Source())
 }

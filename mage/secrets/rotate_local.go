@@ -33,8 +33,8 @@ func (r *rotation) newKey(ctx context.Context) error {
 	if err := r.state.save(ctx); err != nil {
 		return err
 	}
-	added := &Identities{all: slices.Concat(r.ids.all, []identity{{key, key.String(), r.state.New}}),
-		source: r.ids.source, passphrase: r.ids.passphrase}
+	added := &Identities{all: slices.Concat(r.ids.all, []identity{{key, key.String(), r.state.New, native}}),
+		source: r.ids.source, passphrase: r.ids.passphrase, once: r.ids.once}
 	if err := r.writeKeys(ctx, added); err != nil {
 		return err
 	}
@@ -61,7 +61,10 @@ func (r *rotation) writeKeys(ctx context.Context, ids *Identities) error {
 func (r *rotation) keyFile(ids *Identities) ([]byte, error) {
 	var text []byte
 	for _, id := range ids.all {
-		text = append(text, "# public key: "+id.recipient+"\n"+id.line+"\n"...)
+		if id.recipient != "" {
+			text = append(text, "# public key: "+id.recipient+"\n"...)
+		}
+		text = append(text, id.line+"\n"...)
 	}
 	if ids.passphrase != "" {
 		return encryptScrypt(text, ids.passphrase, r.work)

@@ -72,8 +72,11 @@ func (f *file) details(data []byte, ids *Identities) (hashes, plain []string, er
 		return nil, nil, err
 	}
 	for _, id := range ids.all {
+		if id.kind != native {
+			continue // no server has it
+		}
 		metadata := sealed.Metadata
-		if _, err := dataKey(&metadata, &Identities{all: []identity{id}}); err == nil {
+		if _, err := dataKey(&metadata, &Identities{all: []identity{id}, once: ids.once}); err == nil {
 			hashes = append(hashes, id.hash())
 		}
 	}
@@ -150,7 +153,7 @@ func openAs(data []byte, ids *Identities, store sops.Store, path string) (*file,
 	case errors.Is(err, ErrNotEncrypted):
 		return nil, fail(err, next.Say("Do not commit it; run %s to encrypt it, and change the values if it was ever pushed.", next.Target("secrets:init")), "reading %q", path)
 	case errors.Is(err, ErrWrongKey):
-		return nil, fail(err, next.Say("Use the right key, or ask someone who has it to add your recipient to .sops.yaml and run %s.", next.Target("secrets:init")),
+		return nil, fail(err, next.Or(next.Of(err), next.Say("Use the right key, or ask someone who has it to add your recipient to .sops.yaml and run %s.", next.Target("secrets:init"))),
 			"decrypting %q with %s (%s)", path, ids, shortAll(ids.Recipients()))
 	}
 	return nil, fail(err, next.Say("See %s and restore the last good version.", next.Shell("git", "log", "-p", "--", path)), "reading %q", path)
