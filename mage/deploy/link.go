@@ -48,7 +48,7 @@ func (p *Project) connect(ctx context.Context, h config.Host) (*link, error) {
 func (p *Project) linkTo(h config.Host) *link {
 	l := &link{p: p, host: h}
 	l.Name, l.Port, l.Jumps, l.Bounds = h.Name, h.Port, len(h.Jumps), p.bounds
-	l.Shell = run.Shell{Sudo: h.User != "" && h.User != "root"}
+	l.Shell = run.ShellOf(h.User)
 	l.Login = func(ctx context.Context, port int) (run.Conn, error) {
 		client, err := l.login(ctx, port)
 		if err != nil {
@@ -137,8 +137,8 @@ func (l *link) askFailure(doing string, err error) error {
 		f.Code = CodeUnreachable
 	case errors.Is(err, remote.ErrTooMuchOutput):
 		f.Next = next.Words("log in and look what its shell prints at login")
-	case errors.As(err, &exit) && l.Shell.Sudo:
-		f.Next = next.Say("let %s use sudo without a password there, or log in as root", l.host.User)
+	case errors.As(err, &exit) && l.Shell.Root != "":
+		f.Next = next.Say("let %s use sudo without a password (or doas, or run0) there, or log in as root", l.host.User)
 	}
 	return f
 }

@@ -24,7 +24,7 @@ func refuseHost(h config.Host, f run.Facts) error {
 		return refused(h.Name, next.Say("%s installs NixOS on it (erases its disk)", next.Target("bootstrap", h.Name)),
 			"the server does not run NixOS but %q", f.OS)
 	case f.UID != 0 && f.Current != "" && len(f.ReadOnly) > 0:
-		return refused(h.Name, next.Words("log in as root, or as a user with passwordless sudo"), "not root there (uid %d)", f.UID)
+		return refused(h.Name, next.Words("log in as root, or as a user with passwordless sudo, doas or run0"), "not root there (uid %d)", f.UID)
 	case len(f.ReadOnly) > 0:
 		return refused(h.Name, next.Words("mount it writable, then run this again"), "cannot write to %s", strings.Join(f.ReadOnly, ", "))
 	}

@@ -41,6 +41,8 @@ const (
 	sudoFree sudoKind = iota
 	sudoAsks
 	sudoMissing
+	sudoDoas
+	sudoRun0
 )
 
 func defaults() config {
@@ -65,6 +67,12 @@ func WithSudoPassword() Option { return func(c *config) { c.sudo = sudoAsks } }
 
 // WithoutSudo leaves sudo out.
 func WithoutSudo() Option { return func(c *config) { c.sudo = sudoMissing } }
+
+// WithDoas has doas in place of sudo.
+func WithDoas() Option { return func(c *config) { c.sudo = sudoDoas } }
+
+// WithRun0 has run0 in place of sudo.
+func WithRun0() Option { return func(c *config) { c.sudo = sudoRun0 } }
 
 // WithArch sets what uname -m prints: x86_64 (the default) or aarch64.
 func WithArch(arch string) Option { return func(c *config) { c.arch = arch } }

@@ -52,10 +52,14 @@ func (s *Server) makePrograms(bin string) error {
 		return err
 	}
 	for _, name := range scripted {
-		if name == "sudo" && s.config.sudo == sudoMissing {
+		as := name
+		if name == "sudo" {
+			as = map[sudoKind]string{sudoFree: "sudo", sudoAsks: "sudo", sudoDoas: "doas", sudoRun0: "run0"}[s.config.sudo]
+		}
+		if as == "" {
 			continue
 		}
-		if err := s.installScript(name+".sh", filepath.Join(bin, name)); err != nil {
+		if err := s.installScript(name+".sh", filepath.Join(bin, as)); err != nil {
 			return err
 		}
 	}

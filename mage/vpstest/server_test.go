@@ -79,7 +79,7 @@ func TestSudo(t *testing.T) {
 	}
 	client := admin(t)
 	assert.Equal(t, "1000\n0\nadmin\nroot\n", runCommand(t, client, command("id -u; sudo -n id -u; whoami; sudo -n whoami")))
-	facts, err := run.ParseFacts(strings.NewReader(runCommand(t, client, run.Shell{Sudo: true}.Facts(run.FactsQuery{}))))
+	facts, err := run.ParseFacts(strings.NewReader(runCommand(t, client, run.ShellOf("admin").Facts(run.FactsQuery{}))))
 	require.NoError(t, err)
 	assert.True(t, facts.NixOS)
 

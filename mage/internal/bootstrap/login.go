@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,9 @@ type login struct {
 	dialer *remote.Dialer
 	host   config.Host
 	client *remote.Client
-	port   int    // where the connection was made
-	key    string // the host key it was made with, in authorized_keys form
+	port   int       // where the connection was made
+	key    string    // the host key it was made with, in authorized_keys form
+	root   run.Shell // how to become root there, once it is known not to be sudo
 }
 
 func (l *login) dial(ctx context.Context, port int) error {
@@ -69,9 +71,7 @@ func (l *login) close() {
 }
 
 // shell says how to become root there.
-func (l *login) shell() run.Shell {
-	return run.Shell{Sudo: l.host.User != "" && l.host.User != "root"}
-}
+func (l *login) shell() run.Shell { return cmp.Or(l.root, run.ShellOf(l.host.User)) }
 
 const (
 	answerLimit = 2 * time.Minute
@@ -102,8 +102,8 @@ func (l *login) askFailure(doing string, err error) error {
 		f.Kind = Unreachable
 	case errors.Is(err, remote.ErrTooMuchOutput):
 		f.Next = next.Words("log in and look what its shell prints at login")
-	case errors.As(err, &exit) && l.shell().Sudo:
-		f.Next = next.Say("let %s use sudo without a password there, or log in as root", l.host.User)
+	case errors.As(err, &exit) && l.shell() != run.Shell{}:
+		f.Next = next.Say("let %s use sudo without a password (or doas, or run0) there, or log in as root", l.host.User)
 	}
 	return f
 }

@@ -295,7 +295,7 @@ func RefuseFresh(host string, f run.FreshFacts) error {
 	case f.Kernel != "Linux":
 		return refused(host, another, "the server runs %q, and the installer starts from Linux only", f.Kernel)
 	case f.UID != 0:
-		return refused(host, next.Words("log in as root, or as a user with passwordless sudo"), "not root there (uid %d)", f.UID)
+		return refused(host, next.Words("log in as root, or as a user with passwordless sudo, doas or run0"), "not root there (uid %d)", f.UID)
 	case f.Memory > 0 && f.Memory < MinMemory:
 		return refused(host, next.Words("take a server with 1 GB of memory or more"), "too little memory: %d MB, and the installer lives in memory and needs %d MB",
 			f.Memory>>20, MinMemory>>20)

@@ -85,7 +85,7 @@ func TestPutKeyKeepsTheOldFile(t *testing.T) {
 
 func TestPutKeyBecomesRootBySudo(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, "sudo -n /bin/sh -s", Shell{Sudo: true}.PutKey("/k", nil).Line)
+	assert.Equal(t, "sudo -n /bin/sh -s", Shell{Root: Sudo}.PutKey("/k", nil).Line)
 }
 
 func TestParsePutKeyRefusesSilence(t *testing.T) {

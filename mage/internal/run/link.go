@@ -85,7 +85,11 @@ func (l *Link) AskLong(ctx context.Context, c Command) ([]byte, error) {
 
 // Facts asks for the server's facts.
 func (l *Link) Facts(ctx context.Context, q FactsQuery) (Facts, error) {
-	out, err := l.Ask(ctx, l.Shell.Facts(q))
+	var out []byte
+	err := l.asRoot(func(shell Shell) (err error) {
+		out, err = l.Ask(ctx, shell.Facts(q))
+		return err
+	})
 	if err != nil {
 		return Facts{}, fmt.Errorf("look at the server: %w", err)
 	}
@@ -102,12 +106,18 @@ func (l *Link) forget(ctx context.Context, id string) bool {
 // Open starts the shell that a run needs, and asks it for the server's facts. The
 // session must be stopped, if there is no error.
 func (l *Link) Open(ctx context.Context, q FactsQuery) (*Session, Facts, error) {
-	s := l.session(ctx, l.Shell.Session(q))
-	patient, cancel := within(ctx, l.Bounds.answerWithin(), "answer")
-	defer cancel()
-	out, err := s.block(patient)
+	var s *Session
+	var out []byte
+	err := l.asRoot(func(shell Shell) (err error) {
+		patient, cancel := within(ctx, l.Bounds.answerWithin(), "answer")
+		defer cancel()
+		s = l.session(ctx, shell.Session(q))
+		if out, err = s.block(patient); err != nil {
+			s.Stop()
+		}
+		return err
+	})
 	if err != nil {
-		s.Stop()
 		return nil, Facts{}, fmt.Errorf("look at the server: %w", err)
 	}
 	facts, err := ParseFacts(bytes.NewReader(out))

@@ -63,17 +63,13 @@ type Command struct {
 
 // Shell says how commands become root on a server.
 type Shell struct {
-	// Sudo puts "sudo -n" before every command, for a login that is not root.
-	Sudo bool
+	// Root is the program that is put before every command of a login that is not
+	// root; "" for one that is.
+	Root Root
 }
 
 // Line is the line of every command.
-func (s Shell) Line() string {
-	if s.Sudo {
-		return "sudo -n /bin/sh -s"
-	}
-	return "/bin/sh -s"
-}
+func (s Shell) Line() string { return rootWords[s.Root] + "/bin/sh -s" }
 
 // script is a command of its own: values, then the script, in braces. A shell carries
 // out what is in braces once it has read all of it, so a connection that breaks in the

@@ -29,7 +29,7 @@ var details = map[string]detail{
 	"hosts":             {text: "The servers, by the names that targets call them."},
 	"hosts.*.address":   {text: "Name, IPv4 or IPv6 address; else what ~/.ssh/config has for the name."},
 	"hosts.*.port":      {text: "SSH port once NixOS runs.", more: node{"minimum": 1, "maximum": 65535, "default": config.DefaultPort}},
-	"hosts.*.user":      {text: "root, or a user with passwordless sudo.", more: node{"default": config.DefaultUser}},
+	"hosts.*.user":      {text: "root, or a user with passwordless sudo, doas or run0.", more: node{"default": config.DefaultUser}},
 	"hosts.*.identity":  {text: "Private key file; else ~/.ssh/config, the agent, the usual keys."},
 	"hosts.*.system":    {text: "Processor; else asked from the server.", more: node{"enum": []string{"x86", "arm"}}},
 	"hosts.*.flake":     {text: "Output of nix/flake.nix; else vps-x86 or vps-arm."},

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Plays sudo: knows -n, resets the environment as the real one does, and keeps
+# Plays sudo, doas and run0: knows how each is told not to ask, resets the environment as the real one does, and keeps
 # VPS_ROOT, without which nothing here finds the server.
 asks=@ASKS@
 while [ $# -gt 0 ]; do
     case $1 in
-    -n | --non-interactive)
+    -n | --non-interactive | --no-ask-password)
         [ -z "$asks" ] || {
             echo "sudo: a password is required" >&2
             exit 1
