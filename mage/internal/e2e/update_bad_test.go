@@ -76,7 +76,7 @@ func TestUpdateThatSwitchesBadlyIsRolledBack(t *testing.T) {
 func TestUpdateWhoseUnitsFailIsRolledBack(t *testing.T) {
 	t.Parallel()
 	o := brisk()
-	o.Settle = 2 * time.Second
+	o.Settle = 4 * time.Second
 	endure(t, o, []fault{
 		{"at once", func(p *e2e.Project) { p.Unit("bad.service", "/bin/false") }, deploy.CodeRolledBack, "bad.service"},
 		{"later", func(p *e2e.Project) { p.Unit("late.service", "/bin/sh -c 'sleep 1; exit 1'") }, deploy.CodeRolledBack, "late.service"},
