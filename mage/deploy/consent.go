@@ -214,6 +214,10 @@ func (u *update) confirmSecrets(ctx context.Context, l *link, d tree.Difference,
 	for _, c := range changes {
 		added = append(added, c.LoginAdded...)
 	}
+	// The key that let us in is nobody new.
+	if mine := l.client.LoginKey(); mine != nil {
+		added = slices.DeleteFunc(added, func(k secrets.LoginKey) bool { return k.Fingerprint == ssh.FingerprintSHA256(mine) })
+	}
 	err = u.p.confirmLogins(ctx, &u.pre.consent, added, u.o.Yes, next.Command{Target: "update", Args: []string{u.host.Name, "-yes"}})
 	if err != nil {
 		return &Failure{Host: u.host.Name, Code: CodeFailed, Err: err, Now: asItWas}
