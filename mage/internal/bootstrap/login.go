@@ -73,6 +73,19 @@ func (l *login) close() {
 // shell says how to become root there.
 func (l *login) shell() run.Shell { return cmp.Or(l.root, run.ShellOf(l.host.User)) }
 
+// askAsRoot is ask where it is not known yet by which program the login becomes root.
+func (l *login) askAsRoot(ctx context.Context, question func(run.Shell) run.Command) ([]byte, error) {
+	out, first := l.ask(ctx, question(l.shell()))
+	var exit *remote.ExitError
+	for shell, more := l.shell().Other(); errors.As(first, &exit) && more; shell, more = shell.Other() {
+		if out, err := l.ask(ctx, question(shell)); err == nil {
+			l.root = shell
+			return out, nil
+		}
+	}
+	return out, first
+}
+
 const (
 	answerLimit = 2 * time.Minute
 	maxAnswer   = 1 << 20 // bytes

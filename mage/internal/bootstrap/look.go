@@ -193,7 +193,7 @@ func (b *installation) askFacts(ctx context.Context) error {
 
 // factsOf asks a system for its facts.
 func (b *installation) factsOf(ctx context.Context, l *login) (run.FreshFacts, error) {
-	out, err := l.ask(ctx, l.shell().Fresh(b.mayErase()))
+	out, err := l.askAsRoot(ctx, func(shell run.Shell) run.Command { return shell.Fresh(b.mayErase()) })
 	if err != nil {
 		return run.FreshFacts{}, l.askFailure("look at the server", err)
 	}
