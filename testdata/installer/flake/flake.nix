@@ -37,6 +37,7 @@
             system = toy.config.system // {
               inherit build;
             };
+            sops = (import ./modules/sops.nix).sops // toy.config.sops;
             disko = (import ./modules/disk.nix).disko;
             nix.settings.substituters = [ ];
           };
