@@ -119,6 +119,11 @@ func (u *update) decide(ctx context.Context, s *run.Session, facts run.Facts, r 
 		u.note(ctx, s, facts, r)
 		return
 	}
+	facts, err := u.adopt(ctx, facts)
+	if err != nil {
+		r.failed(err)
+		return
+	}
 	if err := u.p.refuseUpdate(ctx, u.host, u.pre, facts, u.o.Force); err != nil {
 		r.failed(err)
 		return
