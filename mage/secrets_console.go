@@ -32,7 +32,7 @@ func (s *session) askPassphrase(ctx context.Context, file string) (string, error
 
 // identities finds the age keys, and says so if they are everybody's.
 func (s *session) identities(ctx context.Context) (*secrets.Identities, error) {
-	ids, err := secrets.LoadIdentities(ctx, s.Dir, s.askPassphrase)
+	ids, err := secrets.Sources{Dir: s.Dir, Getenv: getenv, Ask: s.askPassphrase}.Load(ctx)
 	if err == nil && ids.IsExample() {
 		s.UI.Warn("using the public example key of %s, which protects nothing", ids.Source())
 	}

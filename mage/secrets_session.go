@@ -19,7 +19,7 @@ import (
 
 func (s *session) initSecrets(ctx context.Context, sshKey, accept string) error {
 	_, err := secrets.Init(ctx, s.Dir, secrets.InitOptions{
-		Console: console{s.UI}, Declared: s.declaredOrWarn(ctx), SSHKey: sshKey, Ask: s.askPassphrase, Accept: trust.Names(accept),
+		Console: console{s.UI}, Declared: s.declaredOrWarn(ctx), SSHKey: sshKey, Ask: s.askPassphrase, Getenv: getenv, Accept: trust.Names(accept),
 	})
 	return err
 }
@@ -33,7 +33,7 @@ func (s *session) editSecrets(ctx context.Context, from, file string) error {
 		return err
 	}
 	changed, err := s.in(file).Edit(ctx, ids, secrets.EditOptions{
-		Console: console{s.UI}, Declared: s.declaredOrWarn(ctx), From: from,
+		Console: console{s.UI}, Declared: s.declaredOrWarn(ctx), From: from, Getenv: getenv,
 	})
 	if changed {
 		s.UI.Success("encrypted; commit %s and run %s to deploy it", s.in(file).Name(), next.Target("update"))
@@ -205,7 +205,7 @@ func (s *session) rotateSecrets(ctx context.Context, file, accept string) error 
 // rotation is a rotation over every host of vps.yaml, each reached over SSH.
 func (s *session) rotation(ctx context.Context, accept string) secrets.RotateOptions {
 	options := secrets.RotateOptions{
-		Console: console{s.UI}, Ask: s.askPassphrase, Remote: s.RotateHosts(ctx, deploy.DefaultUpdate()),
+		Console: console{s.UI}, Ask: s.askPassphrase, Getenv: getenv, Remote: s.RotateHosts(ctx, deploy.DefaultUpdate()),
 		Accept: trust.Names(accept),
 	}
 	options.Hosts = s.Names()
@@ -218,7 +218,7 @@ func (s *session) rotation(ctx context.Context, accept string) secrets.RotateOpt
 func (s *session) checkSecrets(ctx context.Context, file string, asJSON bool) error {
 	declared, unknown := s.declared(ctx)
 	findings := secrets.Check(ctx, s.Dir, secrets.CheckOptions{
-		File: file, Declared: declared, DeclaredErr: unknown, AllowSample: true, Ask: s.askPassphrase,
+		File: file, Declared: declared, DeclaredErr: unknown, AllowSample: true, Ask: s.askPassphrase, Getenv: getenv,
 	})
 	if err := s.showFindings(findings, asJSON); err != nil {
 		return err

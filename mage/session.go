@@ -1,6 +1,7 @@
 package mage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,8 +35,25 @@ func with(ctx context.Context, work func(context.Context, *session) error) error
 		if err != nil {
 			return err
 		}
+		p.Getenv = getenv
 		return work(ctx, &session{p, ui})
 	})
+}
+
+// ageKey takes the age key out of the environment of this process, and so of every
+// program that it starts: a plugin of age gets no environment of our making.
+var ageKey = sync.OnceValue(func() string {
+	key := os.Getenv("SOPS_AGE_KEY")
+	_ = os.Unsetenv("SOPS_AGE_KEY") // fails for impossible names only
+	return key
+})
+
+// getenv is os.Getenv, and knows the key that was taken out.
+func getenv(name string) string {
+	if name == "SOPS_AGE_KEY" {
+		return cmp.Or(os.Getenv(name), ageKey())
+	}
+	return os.Getenv(name)
 }
 
 // guarded runs a target's work until it is done, or Ctrl-C, SIGTERM, SIGHUP, or
@@ -42,6 +61,7 @@ func with(ctx context.Context, work func(context.Context, *session) error) error
 // on to the target it compiled.
 func guarded(ctx context.Context, work func(context.Context) error) error {
 	next.Know()
+	ageKey()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -135,7 +135,7 @@ func (c *checker) lock(context.Context) (l findings) {
 
 // secrets are the findings of secrets:check.
 func (c *checker) secrets(ctx context.Context) (l findings) {
-	o := secrets.CheckOptions{AllowSample: true, Ask: func(ctx context.Context, file string) (string, error) {
+	o := secrets.CheckOptions{AllowSample: true, Getenv: c.p.Getenv, Ask: func(ctx context.Context, file string) (string, error) {
 		secret, err := c.p.log.Password(ctx, fmt.Sprintf("Passphrase of %s: ", file))
 		return string(secret), err
 	}}

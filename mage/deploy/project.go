@@ -26,6 +26,9 @@ type Project struct {
 	// server is busy.
 	Who, From string
 
+	// Getenv looks up variables that lead to age keys; nil is os.Getenv.
+	Getenv func(name string) string
+
 	config   *config.Config
 	resolver resolver
 	log      *observe.Log
@@ -89,10 +92,10 @@ func (p *Project) host(ctx context.Context, arg string) (config.Host, error) {
 
 // identities gives the age identities of this laptop.
 func (p *Project) identities(ctx context.Context) (*secrets.Identities, error) {
-	return secrets.LoadIdentities(ctx, p.Dir, func(ctx context.Context, file string) (string, error) {
+	return secrets.Sources{Dir: p.Dir, Getenv: p.Getenv, Ask: func(ctx context.Context, file string) (string, error) {
 		secret, err := p.log.Password(ctx, fmt.Sprintf("Passphrase of %s: ", file))
 		return string(secret), err
-	})
+	}}.Load(ctx)
 }
 
 // newDialer logs in with the help of whoever is at the terminal.

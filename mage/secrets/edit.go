@@ -56,6 +56,7 @@ type editing struct {
 	old     []byte // the encrypted file as it was
 	before  []byte // the plaintext as it was
 	path    string // of the plaintext
+	warned  bool   // of what the editor may keep
 }
 
 // Edit opens the decrypted file of the project in dir in the person's editor
@@ -154,9 +155,13 @@ const (
 // once runs the editor and takes over what it left. With again, a person may
 // correct the error and try once more.
 func (e *editing) once(ctx context.Context) (outcome, error) {
-	argv, err := editorCommand(e.Getenv, e.path)
+	argv, warning, err := editorCommand(e.Getenv, e.path)
 	if err != nil {
 		return failed, err
+	}
+	if warning != "" && !e.warned {
+		e.warned = true
+		e.Console.Say("%s", warning)
 	}
 	if err := runEditor(ctx, argv, e.Stdin, e.Stdout, e.Stderr); err != nil {
 		return failed, err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/childenv"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
@@ -243,26 +244,26 @@ func TestWhichEditor(t *testing.T) {
 	getenv := func(name string) string { return environment[name] }
 	for _, c := range []struct{ name, value, want string }{
 		{"EDITOR", "ed", "ed /f"},
-		{"VISUAL", `code --wait --user-data-dir "a b"`, "code --wait --user-data-dir a b /f"},
+		{"VISUAL", `ed --prompt "a b"`, "ed --prompt a b /f"},
 		{"SOPS_EDITOR", " first -x ", "first -x /f"},
 	} {
 		environment[c.name] = c.value
-		argv, err := editorCommand(getenv, "/f")
+		argv, _, err := editorCommand(getenv, "/f")
 		require.NoError(t, err)
 		assert.Equal(t, c.want, strings.Join(argv, " "))
 	}
-	argv, err := editorCommand(noEnvironment, "/f")
+	argv, _, err := editorCommand(noEnvironment, "/f")
 	require.NoError(t, err)
 	assert.Equal(t, "vi", argv[0])
 	environment["SOPS_EDITOR"] = `unclosed "quote`
-	_, err = editorCommand(getenv, "/f")
+	_, _, err = editorCommand(getenv, "/f")
 	assert.ErrorContains(t, err, "SOPS_EDITOR")
 }
 
 func TestNoKeyReachesTheEditor(t *testing.T) {
 	t.Parallel()
 	environ := []string{"HOME=/h", "SOPS_AGE_KEY=AGE-SECRET-KEY-1X", "SOPS_AGE_KEY_FILE=/k", "SOPS_AGE_KEY_CMD=pass", "TERM=xterm", "SOPS_EDITOR=vi"}
-	assert.Equal(t, []string{"HOME=/h", "TERM=xterm", "SOPS_EDITOR=vi"}, editorEnvironment(environ))
+	assert.Equal(t, []string{"HOME=/h", "TERM=xterm", "SOPS_EDITOR=vi"}, childenv.Without(environ))
 }
 
 func TestMissingEditor(t *testing.T) {
@@ -272,4 +273,25 @@ func TestMissingEditor(t *testing.T) {
 	_, err := s.edit(t)
 	require.Error(t, err)
 	assert.Contains(t, next.Of(err).String(), "EDITOR")
+}
+
+// The plaintext is gone with the editor, or the command says that it may not be.
+func TestEditorsThatKeepCopies(t *testing.T) {
+	t.Parallel()
+	for command, want := range map[string]struct{ args, warning string }{
+		"nano":               {"--ignorercfiles", ""},
+		"emacs -nw":          {"make-backup-files nil", ""},
+		"code --wait":        {"--user-data-dir /dir/editor", ""},
+		"micro":              {"-backup false", ""},
+		"idea --wait":        {"", "cannot be switched off"},
+		"emacsclient -t":     {"", "cannot be switched off"},
+		"my-editor --really": {"", "unknown"},
+	} {
+		argv, warning, err := editorCommand(only("EDITOR", command), "/dir/secrets.yaml")
+		require.NoError(t, err)
+		assert.Contains(t, strings.Join(argv, " "), want.args, command)
+		assert.Equal(t, "/dir/secrets.yaml", argv[len(argv)-1], command)
+		assert.Equal(t, want.warning == "", warning == "", command)
+		assert.Contains(t, warning, want.warning, command)
+	}
 }

@@ -8,9 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/childenv"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/google/shlex"
 	"golang.org/x/sys/unix"
@@ -25,56 +27,88 @@ const editorGrace = 2 * time.Second
 // into the folder of the file: swap files, viminfo (shada), backups, undo files.
 const quietVim = "silent! set viminfo= | silent! set nobackup nowritebackup | silent! set noundofile"
 
+// editor is what is known of a program: how to start it so that no copy of what is
+// edited is left anywhere but in the folder of the file, which is removed.
+type editor struct {
+	names []string                     // of the program, without its path and ending
+	args  func(folder string) []string // for this call alone; nil if that cannot be had
+}
+
+// editors that are known. Of the others, and of those without args, the command
+// says that it cannot promise anything.
+var editors = []editor{
+	{[]string{"vim", "nvim"}, func(string) []string { return []string{"-n", "-c", quietVim} }},
+	{[]string{"vi", "ed", "ex", "sed", "hx", "helix", "kak", "busybox"}, func(string) []string { return nil }},
+	// Without its rc files nano makes no backups and keeps no history.
+	{[]string{"nano", "rnano", "pico"}, func(string) []string { return []string{"--ignorercfiles"} }},
+	{[]string{"emacs", "emacs-nox", "emacs-gtk"}, func(string) []string { return []string{"--eval", quietEmacs} }},
+	{[]string{"micro"}, func(string) []string {
+		return []string{"-backup", "false", "-permbackup", "false", "-savehistory", "false", "-saveundo", "false"}
+	}},
+	// The local history and the backups of unsaved files are in the user data.
+	{[]string{"code", "code-insiders", "codium", "vscodium", "cursor"}, func(folder string) []string {
+		return []string{"--wait", "--new-window", "--disable-extensions", "--user-data-dir", filepath.Join(folder, "editor")}
+	}},
+	{[]string{"emacsclient"}, nil},
+	{[]string{"idea", "goland", "webstorm", "pycharm", "phpstorm", "clion", "rubymine", "rider", "rustrover", "fleet"}, nil},
+	{[]string{"subl", "sublime_text", "mate", "zed", "zeditor", "gedit", "kate"}, nil},
+}
+
+// quietEmacs keeps emacs from backups, auto-saves and saved undo and kill rings.
+const quietEmacs = "(progn (setq make-backup-files nil auto-save-default nil auto-save-list-file-prefix nil create-lockfiles nil" +
+	" undo-tree-auto-save-history nil savehist-additional-variables nil) (when (fboundp 'savehist-mode) (savehist-mode -1)))"
+
+// known is what is known of a program; a link, such as vi, is what it leads to.
+func known(program string) (editor, bool) {
+	name := program
+	if found, err := exec.LookPath(program); err == nil {
+		name = found
+		if target, err := filepath.EvalSymlinks(found); err == nil {
+			name = target
+		}
+	}
+	for _, base := range []string{filepath.Base(name), filepath.Base(program)} {
+		base, _, _ = strings.Cut(base, ".") // vim.basic, idea.sh
+		for _, e := range editors {
+			if slices.Contains(e.names, base) {
+				return e, true
+			}
+		}
+	}
+	return editor{}, false
+}
+
 // editorCommand is the person's editor: $SOPS_EDITOR, $VISUAL or $EDITOR, with
-// arguments, or vi.
-func editorCommand(getenv func(string) string, path string) ([]string, error) {
+// arguments, or vi. warning says what it may keep of the plaintext.
+func editorCommand(getenv func(string) string, path string) (argv []string, warning string, err error) {
+	argv = []string{"vi"}
 	for _, name := range []string{"SOPS_EDITOR", "VISUAL", "EDITOR"} {
 		value := strings.TrimSpace(getenv(name))
 		if value == "" {
 			continue
 		}
-		argv, err := shlex.Split(value)
-		if err != nil || len(argv) == 0 {
-			return nil, fail(err, next.Words("Quote it as for a shell."), "$%s is %q, which is no command", name, value)
+		if argv, err = shlex.Split(value); err != nil || len(argv) == 0 {
+			return nil, "", fail(err, next.Words("Quote it as for a shell."), "$%s is %q, which is no command", name, value)
 		}
-		return append(append(argv, vimArguments(argv[0])...), path), nil
+		break
 	}
-	return append(append([]string{"vi"}, vimArguments("vi")...), path), nil
-}
-
-// vimArguments are nothing for any other editor, and for a vi that is not vim.
-func vimArguments(program string) []string {
-	found, err := exec.LookPath(program)
-	if err != nil {
-		return nil
+	e, found := known(argv[0])
+	switch {
+	case !found:
+		warning = fmt.Sprintf("whether %s keeps copies of what you edit is unknown: its backups, swap files and history may hold the secrets", filepath.Base(argv[0]))
+	case e.args == nil:
+		warning = fmt.Sprintf("%s keeps a history or unsaved copies of what you edit elsewhere, which cannot be switched off for one call: they may hold the secrets", filepath.Base(argv[0]))
+	default:
+		argv = append(argv, e.args(filepath.Dir(path))...)
 	}
-	if target, err := filepath.EvalSymlinks(found); err == nil {
-		found = target
-	}
-	name := filepath.Base(found)
-	if !strings.HasPrefix(name, "vim") && !strings.HasPrefix(name, "nvim") {
-		return nil
-	}
-	return []string{"-n", "-c", quietVim}
-}
-
-// editorEnvironment is ours without anything that holds or leads to a key: an
-// editor runs plugins.
-func editorEnvironment(environ []string) []string {
-	out := make([]string, 0, len(environ))
-	for _, entry := range environ {
-		if !strings.HasPrefix(entry, "SOPS_AGE_") {
-			out = append(out, entry)
-		}
-	}
-	return out
+	return append(argv, path), warning, nil
 }
 
 // runEditor runs an editor in the person's terminal until it ends or ctx does.
 func runEditor(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
-	cmd.Env = editorEnvironment(os.Environ())
+	cmd.Env = childenv.Clean()
 	cmd.Dir = filepath.Dir(argv[len(argv)-1])
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.WaitDelay = editorGrace

@@ -47,6 +47,9 @@ func LoadIdentities(ctx context.Context, dir string, ask AskPassphrase) (*Identi
 
 // Load finds the age keys, as [LoadIdentities] does.
 func (s Sources) Load(ctx context.Context) (*Identities, error) {
+	if s.Getenv == nil {
+		s.Getenv = os.Getenv
+	}
 	project := Project{Dir: s.Dir}
 	ids, err := s.fromFile(ctx, project.KeyFile(), true)
 	if !errors.Is(err, fs.ErrNotExist) {

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/dagadbm/vps/mage/internal/next"
-	"github.com/dagadbm/vps/mage/remote"
 	"io/fs"
 	"maps"
 	"net/netip"
@@ -18,6 +16,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dagadbm/vps/mage/internal/childenv"
+	"github.com/dagadbm/vps/mage/internal/next"
+	"github.com/dagadbm/vps/mage/remote"
 )
 
 const (
@@ -32,6 +34,7 @@ func runSSH(ctx context.Context, program string, args ...string) ([]byte, error)
 	ctx, cancel := context.WithTimeoutCause(ctx, queryTimeout, errSlow)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = childenv.Clean()
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 2 * time.Second
 	var stderr bytes.Buffer

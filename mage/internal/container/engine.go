@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/dagadbm/vps/mage/internal/childenv"
 )
 
 const podman = "podman"
@@ -76,6 +78,7 @@ func (e Engine) output(ctx context.Context, args ...string) (string, error) {
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, e.program(), args...)
+	cmd.Env = childenv.Clean()
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os/exec"
 	"time"
+
+	"github.com/dagadbm/vps/mage/internal/childenv"
 )
 
 // HasImage reports whether the engine has the image already.
@@ -23,6 +25,7 @@ func (e Engine) HasImage(ctx context.Context, image string) (bool, error) {
 func (e Engine) Pull(ctx context.Context, image string, progress io.Writer) error {
 	said := &tail{}
 	cmd := exec.CommandContext(ctx, e.program(), "pull", image)
+	cmd.Env = childenv.Clean()
 	cmd.Stdout, cmd.Stderr = oneAtATime(progress, io.MultiWriter(progress, said))
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {

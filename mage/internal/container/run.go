@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/dagadbm/vps/mage/internal/childenv"
 )
 
 const (
@@ -39,6 +41,7 @@ func (e Engine) Run(ctx context.Context, spec RunSpec, stdout, stderr io.Writer)
 	}
 	said := &tail{}
 	cmd := exec.CommandContext(ctx, e.program(), e.runArgs(spec)...)
+	cmd.Env = childenv.Clean()
 	cmd.Stdout, cmd.Stderr = oneAtATime(stdout, io.MultiWriter(stderr, said))
 	cmd.SysProcAttr = ownProcessGroup()
 	cmd.WaitDelay = clientGrace

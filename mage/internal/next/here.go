@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/childenv"
 	"github.com/magefile/mage/mg"
 )
 
@@ -136,7 +137,7 @@ var Listed = sync.OnceValue(func() []string {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self, "-l")
-	cmd.Env = append(os.Environ(), "MAGEFILE_ENABLE_COLOR=false")
+	cmd.Env = append(childenv.Clean(), "MAGEFILE_ENABLE_COLOR=false")
 	list, err := cmd.Output()
 	if err != nil {
 		return nil
