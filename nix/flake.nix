@@ -91,6 +91,8 @@
             ./modules/disk.nix
             ./modules/system.nix
             ./modules/security.nix
+            ./modules/upgrade.nix
+            ./modules/notify.nix
             ./modules/sops.nix
             ./modules/openclaw.nix
             ./modules/deploy.nix

@@ -1,11 +1,5 @@
-# Who gets in, and how patches arrive.
-{
-  config,
-  lib,
-  flakeOutput,
-  nixpkgsUrl,
-  ...
-}:
+# Who gets in.
+{ config, lib, ... }:
 let
   inherit (lib) mkOption types;
   cfg = config.vps;
@@ -112,30 +106,5 @@ in
       mdre-normal-other = ^<F-MLFFORGET>(?:Connection (?:closed|reset)|Disconnected)</F-MLFFORGET> (?:by|from) authenticating user <F-USER>\S+</F-USER> <ADDR>%(__on_port_opt)s \[preauth\]\s*$
     '';
     systemd.services.fail2ban.restartTriggers = [ config.environment.etc.${sshdFilter}.text ];
-
-    # Every night: build what lies in /etc/nixos, but with the newest nixpkgs of
-    # our release in place of the one that flake.lock pins. Without the override
-    # the lock would give the same system every night, and no patch would arrive.
-    # flake.lock itself stays as it is; `mage lock` brings it forward.
-    system.autoUpgrade = {
-      enable = true;
-      flake = "path:/etc/nixos#${flakeOutput}";
-      flags = [
-        "--override-input"
-        "nixpkgs"
-        nixpkgsUrl
-      ];
-      # This flag is about channels, which we do not use.
-      upgrade = false;
-      dates = "03:30";
-      randomizedDelaySec = "30min";
-      # A new kernel runs only after a reboot. An upgrade that ends outside the
-      # window leaves the new system for the next boot, or the next night.
-      allowReboot = true;
-      rebootWindow = {
-        lower = "03:00";
-        upper = "06:00";
-      };
-    };
   };
 }

@@ -64,15 +64,6 @@ func checkFirewall(t *testing.T, c config) {
 	assert.Equal(t, []any{filter}, c.at(t, "systemd", "services", "fail2ban", "restartTriggers"))
 }
 
-func checkUpgrade(t *testing.T, c config, output string) {
-	assert.Equal(t, map[string]any{
-		"enable": true, "flake": "path:/etc/nixos#" + output, "upgrade": false,
-		"flags": []any{"--override-input", "nixpkgs", "github:NixOS/nixpkgs/nixos-26.05"},
-		"dates": "03:30", "randomizedDelaySec": "30min",
-		"allowReboot": true, "rebootWindow": map[string]any{"lower": "03:00", "upper": "06:00"},
-	}, c.at(t, "system", "autoUpgrade"))
-}
-
 func checkSecrets(t *testing.T, c config) {
 	assert.Equal(t, map[string]any{"keyFile": "/var/lib/sops-nix/key.txt", "sshKeyPaths": []any{}}, c.at(t, "sops", "age"))
 	assert.Equal(t, []any{}, c.at(t, "sops", "gnupg", "sshKeyPaths"))

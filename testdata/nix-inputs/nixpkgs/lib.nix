@@ -136,6 +136,7 @@ let
       attrsOf = type: { };
       enum = values: { };
     };
+    toInt = builtins.fromJSON;
     nixosSystem =
       {
         modules,

@@ -10,10 +10,12 @@ builtins.listToAttrs (
     [
       "bash"
       "coreutils"
+      "curl"
       "findutils"
       "gnugrep"
       "gnused"
       "gnutar"
+      "jq"
       "nixfmt-tree"
       "util-linux"
     ]

@@ -6,6 +6,7 @@
     nix.package = lib.mkOption { default = "/pkgs/nix"; };
     nixpkgs.hostPlatform = lib.mkOption { default = "x86_64-linux"; };
     system = {
+      build.nixos-rebuild = lib.mkOption { default = "/pkgs/nixos-rebuild"; };
       build.toplevel = lib.mkOption { default = "/pkgs/toplevel"; };
       nixos.release = lib.mkOption { default = "26.05"; };
       stateVersion = lib.mkOption { default = "26.05"; };
@@ -19,6 +20,7 @@
       };
       listenAddresses = lib.mkOption { default = [ ]; };
       openFirewall = lib.mkOption { default = true; };
+      package = lib.mkOption { default = "/pkgs/openssh"; };
       ports = lib.mkOption { default = [ 22 ]; };
       startWhenNeeded = lib.mkOption { default = false; };
     };
