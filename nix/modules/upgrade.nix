@@ -74,10 +74,11 @@ in
           { echo "sshd does not answer"; return 1; }
       }
 
-      # keep makes the new system the one that starts.
+      # keep makes the new system the one that starts. A boot loader that fails, on a
+      # full /boot say, leaves the old one, to be tried again the next night.
       keep() {
         nix-env --profile "$profile" --set "$new"
-        "$new/bin/switch-to-configuration" boot
+        "$new/bin/switch-to-configuration" boot || { nix-env --profile "$profile" --rollback; return 1; }
       }
 
       restart() {
@@ -113,6 +114,7 @@ in
         if [ "$switched" != 0 ] && [ "$switched" != 4 ] || ! healthy; then
           echo "going back to $old"
           "$old/bin/switch-to-configuration" test || true
+          [ "$(readlink -f /run/current-system)" = "$old" ] || systemctl reboot
           exit 1
         fi
         keep

@@ -48,6 +48,10 @@ func TestNixUpgrade(t *testing.T) {
 			calls: []string{guard, "new test", "old test", release}, fails: true},
 		{name: "the switch fails", env: []string{"SWITCH=2"},
 			calls: []string{guard, "new test", "old test", release}, fails: true},
+		{name: "the old system does not come back", env: []string{"SWITCH=2", "BACK=no"},
+			calls: []string{guard, "new test", "old test", "systemctl reboot", release}, fails: true},
+		{name: "the boot loader fails", env: []string{"BOOT=1"},
+			calls: []string{guard, "new test", "nix-env --set new", "new boot", "nix-env --rollback", release}, fails: true},
 		{name: "the build fails", env: []string{"BUILD=1"}, fails: true},
 		{name: "an inhibitor, in the window", env: []string{"CHECK=re-switch checks failed"},
 			calls: []string{"nix-env --set new", "new boot", "shutdown -r"}},
@@ -78,7 +82,8 @@ func runUpgrade(t *testing.T, script string, env []string) ([]string, error) {
 	}
 	for name, text := range map[string]string{
 		"nixos-rebuild": `[ "${BUILD-0}" = 0 ] && ln -s "$DIR/${NEW-new}" result`,
-		"nix-env":       `echo "nix-env --set ${4##*/}" >>"$DIR/calls"; ln -sfn "$4" "$DIR/profile"`,
+		"nix-env": `[ "$3" = --set ] || { echo "nix-env $3" >>"$DIR/calls"; exit; }
+			echo "nix-env --set ${4##*/}" >>"$DIR/calls"; ln -sfn "$4" "$DIR/profile"`,
 		"systemctl": `case "$1 $2" in
 			"list-units --plain") for unit in ${FAILED-}; do echo "$unit loaded failed"; done
 				[ ! -e "$DIR/switched" ] || for unit in ${FAILS_NEW-}; do echo "$unit loaded failed"; done ;;
@@ -97,7 +102,8 @@ func runUpgrade(t *testing.T, script string, env []string) ([]string, error) {
 		write(system+"/bin/switch-to-configuration", `#!/bin/sh
 [ "$1" != check ] || { echo "${CHECK-}"; exit 0; }
 echo "`+system+` $1" >>"$DIR/calls"
-[ "$1" = test ] || exit 0
+[ "$1" = test ] || exit "${BOOT-0}"
+[ "`+system+`-${BACK-}" != old-no ] || exit 1
 ln -sfn "$DIR/`+system+`" "$DIR/current"
 [ "`+system+`" = old ] || { : >"$DIR/switched"; exit "${SWITCH-0}"; }
 `)
