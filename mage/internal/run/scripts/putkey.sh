@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# shellcheck disable=SC2153,SC2154 # lib.sh and the variables of its caller go before it
 # Replaces the server's age key file FILE by KEY, whose SHA-256 is SHA256: whole or
 # not at all. All of it is this script, which comes on standard input, so that the
 # key is in no argument, no environment and no log: printf is the shell's own. Prints

@@ -16,7 +16,7 @@ start() {
     [ "$hash" = "$3" ] || refuse "the archive arrived damaged"
     why=$(tar -xof "$run/archive.tar" -C "$run" 2>&1) || refuse "cannot unpack the archive in $run: ${why##*"$newline"}"
     rm -f "$run/archive.tar"
-    : >"$run/log" && : >"$run/status" || refuse "cannot write to $run"
+    { : >"$run/log" && : >"$run/status"; } || refuse "cannot write to $run"
     launch "$1"
     echo started=1
 }
