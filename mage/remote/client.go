@@ -22,7 +22,6 @@ type Client struct {
 	target   Target
 	hostKey  ssh.PublicKey
 	loginKey ssh.PublicKey // nil if the server asked for none
-	warnings []string
 	banner   string
 
 	link     *link
@@ -45,7 +44,6 @@ func newClient(a *attempt, l *link, conn ssh.Conn, chans <-chan ssh.NewChannel, 
 	if p := cmpOr(a.login.current, a.login.used); p != nil {
 		c.loginKey = plainKey(p.PublicKey())
 	}
-	c.warnings = append(c.warnings, a.policy.warnings...)
 	// The library gets no requests to serve: we serve them, because their end is
 	// the one reliable sign that the connection is over.
 	none := make(chan *ssh.Request)
@@ -152,9 +150,6 @@ func (c *Client) Fingerprint() string { return ssh.FingerprintSHA256(c.hostKey) 
 // Banner returns what the server said before the login, on one line and without
 // control characters.
 func (c *Client) Banner() string { return c.banner }
-
-// Warnings are things that went wrong without keeping the login from succeeding.
-func (c *Client) Warnings() []string { return c.warnings }
 
 // link is the network connection of a client. It counts signs of life and
 // remembers why it ended, which the SSH library does not always tell.

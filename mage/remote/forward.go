@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strconv"
 	"sync"
 )
 
@@ -22,7 +23,13 @@ type Forward struct {
 // Forward opens a port on 127.0.0.1 whose connections come out at addr (host:port)
 // as seen from the server. It ends with ctx or Close.
 func (c *Client) Forward(ctx context.Context, addr string) (*Forward, error) {
-	return newForward(ctx, func(ctx context.Context) (net.Conn, error) {
+	return c.ForwardFrom(ctx, 0, addr)
+}
+
+// ForwardFrom is Forward from a port that is chosen here, so that what remembers an
+// address (a browser, a token) finds it again; 0 lets the system choose.
+func (c *Client) ForwardFrom(ctx context.Context, port int, addr string) (*Forward, error) {
+	return newForward(ctx, port, func(ctx context.Context) (net.Conn, error) {
 		limited, cancel := context.WithTimeoutCause(ctx, DefaultConnectTimeout, errConnectTimeout)
 		defer cancel()
 		return c.ssh.DialContext(limited, "tcp", addr)
@@ -38,11 +45,11 @@ func (d *Dialer) Forward(ctx context.Context, t Target) (*Forward, error) {
 	if _, err := j.client(ctx); err != nil {
 		return nil, err
 	}
-	return newForward(ctx, j.dial, j.close)
+	return newForward(ctx, 0, j.dial, j.close)
 }
 
-func newForward(ctx context.Context, dial func(context.Context) (net.Conn, error), release func()) (*Forward, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+func newForward(ctx context.Context, port int, dial func(context.Context) (net.Conn, error), release func()) (*Forward, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		release()
 		return nil, err

@@ -116,7 +116,7 @@ func (a *attempt) learnHostKeys(ctx context.Context, c *Client) {
 		err = a.d.RecordHostKeys(a.target, keys[1:]...)
 	}
 	if err != nil {
-		c.warnings = append(c.warnings, fmt.Sprintf("the other host keys of %s could not be recorded: %v", a.target.name(), err))
+		a.d.notice(a.target, fmt.Sprintf("the server's other host keys could not be recorded: %v", err))
 	}
 }
 
@@ -175,9 +175,18 @@ func (a *attempt) authError(err error) *AuthError {
 		Name: a.target.name(), Addr: a.target.Addr(), User: a.target.user(),
 		Tried: a.login.tried, Skipped: a.keys.skipped, Methods: printables(a.login.methods),
 		TooMany: strings.Contains(strings.ToLower(err.Error()), "too many authentication failures"),
-		Partial: printables(a.login.partial), Batch: a.target.Options.BatchMode, NotFollowed: a.target.Options.NotFollowed,
+		Partial: printables(a.login.partial), Batch: a.target.Options.BatchMode, NotFollowed: tryable(a.target.Options.NotFollowed, a.login.methods),
 		Banner: a.banner.text(), Err: err,
 	}
+}
+
+// tryable drops the settings for methods that the server does not take anyway: some
+// distributions set GSSAPIAuthentication for everybody.
+func tryable(settings, methods []string) []string {
+	return slices.DeleteFunc(slices.Clone(settings), func(setting string) bool {
+		return strings.HasPrefix(setting, "GSSAPI") && !slices.Contains(methods, "gssapi-with-mic") ||
+			strings.HasPrefix(setting, "Hostbased") && !slices.Contains(methods, "hostbased")
+	})
 }
 
 // otherKeyType handles a server that has no key of a type known for it. That is a

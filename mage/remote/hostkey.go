@@ -32,8 +32,7 @@ type hostKeyPolicy struct {
 	agreed   ssh.PublicKey // presented and verified
 	accepted bool          // it was unknown before
 	refusal  error         // why it was not
-	warnings []string
-	showOnly bool // the answer is no: this connection only fetches the key
+	showOnly bool          // the answer is no: this connection only fetches the key
 }
 
 // hostKeyPolicy reads what is known about t's host key.
@@ -225,8 +224,8 @@ func (p *hostKeyPolicy) decideUnknown(ctx context.Context, clock *patience, key 
 		return p.unknown(key, errStrict)
 	case p.target.Options.StrictHostKeyCheck == "accept-new":
 		p.accept(key)
-		p.warnings = append(p.warnings, fmt.Sprintf("the host key of %s was unknown and is now trusted, as StrictHostKeyChecking accept-new says: %s %s",
-			p.target.name(), key.Type(), fingerprint))
+		p.d.notice(p.target, fmt.Sprintf("the host key was unknown and is now trusted, as StrictHostKeyChecking accept-new in ssh_config says: %s %s",
+			key.Type(), fingerprint))
 		return nil
 	}
 	yes, err := ask(ctx, p.d, p.target, clock, func(ctx context.Context, prompter Prompter) (bool, error) {
@@ -275,7 +274,7 @@ func (p *hostKeyPolicy) accept(key ssh.PublicKey) {
 		return
 	}
 	if err := p.d.record(p.target, key); err != nil {
-		p.warnings = append(p.warnings, fmt.Sprintf("the host key of %s could not be recorded: %v", p.target.name(), err))
+		p.d.notice(p.target, fmt.Sprintf("the host key could not be recorded: %v", err))
 	}
 }
 

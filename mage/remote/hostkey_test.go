@@ -383,11 +383,13 @@ func TestRecordingFailsWithoutHarm(t *testing.T) {
 	v := newVisit(t)
 	v.target.KnownHosts = []string{filepath.Join(v.home.path("id_ed25519"), "known_hosts")} // below a file
 	v.dialer.AcceptHostKeys = []string{ssh.FingerprintSHA256(v.key())}
+	var told []string
+	v.dialer.Notice = func(host, text string) { told = append(told, host+": "+text) }
 	c, err := v.dialer.Dial(t.Context(), v.target)
 	require.NoError(t, err)
 	defer func() { _ = c.Close(); <-c.Done() }()
-	require.Len(t, c.Warnings(), 1)
-	assert.Contains(t, c.Warnings()[0], "host key of web-1 could not be recorded")
+	require.Len(t, told, 1)
+	assert.Contains(t, told[0], "web-1: the host key could not be recorded")
 	assert.Equal(t, ssh.FingerprintSHA256(v.key()), c.Fingerprint())
 	assert.Equal(t, keyLine("", v.key()), " "+c.HostKeyLine())
 	assert.Equal(t, v.key(), c.HostKey())

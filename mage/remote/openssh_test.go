@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -244,14 +245,14 @@ func TestOpenSSHFirstContactLearnsAllHostKeys(t *testing.T) {
 	t.Parallel()
 	ec, rs := hostKey(t, "ecdsa"), hostKey(t, "rsa")
 	r := startOpenSSH(t, "HostKey "+ec, "HostKey "+rs)
-	d := &Dialer{Home: r.home.dir, AcceptHostKeys: []string{ssh.FingerprintSHA256(r.key)}}
+	d := &Dialer{Home: r.home.dir, AcceptHostKeys: []string{ssh.FingerprintSHA256(r.key)},
+		Notice: func(_, text string) { t.Error(text) }}
 	c, err := d.Dial(t.Context(), r.target)
 	require.NoError(t, err)
 	keys, err := c.HostKeys(t.Context())
 	require.NoError(t, err)
 	require.Len(t, keys, 3)
 	assert.Equal(t, c.HostKeyLine(), keys[0])
-	assert.Empty(t, c.Warnings())
 	require.NoError(t, c.Close())
 	<-c.Done()
 
@@ -274,4 +275,93 @@ func hostKey(t *testing.T, kind string) string {
 		skipOrFail(t, "needs ssh-keygen: "+string(out))
 	}
 	return file
+}
+
+// A shell on a terminal: its size and how that changes, keys, Ctrl-C, signals, and
+// the exit code.
+func TestOpenSSHTerminal(t *testing.T) {
+	t.Parallel()
+	c := startOpenSSH(t).login(t)
+	resized := make(chan Size)
+	keys, keyboard := io.Pipe()
+	defer keyboard.Close()
+	screen := &screen{}
+	p, err := c.Start(t.Context(), Cmd{Stdin: keys, Stdout: screen,
+		Terminal: &Terminal{Type: "vt100", Size: Size{Columns: 101, Rows: 37}, Resized: resized}})
+	require.NoError(t, err)
+	see := func(text string) {
+		t.Helper()
+		require.Eventually(t, func() bool { return strings.Contains(screen.String(), text) }, 20*time.Second, 5*time.Millisecond, "%q", screen)
+	}
+	typed := func(line string) { _, err := io.WriteString(keyboard, line); require.NoError(t, err) }
+	typed("exec /bin/sh\nPS1='> '; stty -echo; echo at=$(stty size) $TERM\n")
+	see("at=37 101 vt100")
+	typed("until [ \"$(stty size)\" = '12 55' ]; do sleep 0.05; done; echo resized=$?\n")
+	resized <- Size{Columns: 55, Rows: 12}
+	see("resized=0")
+	typed("echo sleep=ing; sleep 1000\n")
+	see("sleep=ing")
+	typed("\x03")
+	typed("echo after=ctrl-c; exit 7\n")
+	var failed *ExitError
+	require.ErrorAs(t, p.Wait(), &failed)
+	assert.Equal(t, 7, failed.Code)
+	assert.Contains(t, screen.String(), "after=ctrl-c")
+
+	p, err = c.Start(t.Context(), Cmd{Line: "tty >/dev/null && kill -HUP $$", Terminal: &Terminal{}})
+	require.NoError(t, err)
+	require.ErrorAs(t, p.Wait(), &failed)
+	assert.Equal(t, "HUP", failed.Signal)
+}
+
+// screen is what a terminal shows, without a terminal.
+type screen struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text = append(s.text, b...)
+	return len(b), nil
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(s.text)
+}
+
+func TestOpenSSHForwardFromAChosenPort(t *testing.T) {
+	t.Parallel()
+	c := startOpenSSH(t).login(t)
+	echo, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer echo.Close()
+	go func() {
+		for {
+			conn, err := echo.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer conn.Close(); _, _ = io.Copy(conn, conn) }()
+		}
+	}()
+	port := freePort(t)
+	f, err := c.ForwardFrom(t.Context(), port, echo.Addr().String())
+	require.NoError(t, err)
+	defer f.Close()
+	assert.Equal(t, port, f.Addr().Port)
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", f.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "hello")
+	require.NoError(t, err)
+	back := make([]byte, 5)
+	_, err = io.ReadFull(conn, back)
+	require.NoError(t, err)
+	assert.Equal(t, "hello", string(back))
+	_, err = c.ForwardFrom(t.Context(), port, echo.Addr().String())
+	require.ErrorContains(t, err, "in use")
 }

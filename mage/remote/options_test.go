@@ -49,6 +49,19 @@ func TestNothingOfSHA1IsOffered(t *testing.T) {
 	}
 }
 
+// Debian's ssh_config has GSSAPIAuthentication yes for everybody.
+func TestNotFollowedIsToldWhereItCouldHelp(t *testing.T) {
+	t.Parallel()
+	settings := []string{"GSSAPIAuthentication yes", "HostbasedAuthentication yes", "PKCS11Provider /x.so"}
+	assert.Equal(t, settings[2:], tryable(settings, []string{"publickey"}))
+	assert.Equal(t, settings, tryable(settings, []string{"publickey", "gssapi-with-mic", "hostbased"}))
+	s, h := newServer(t), newHome(t)
+	h.addKey("id_ed25519", "")
+	target := s.pin()
+	target.Options.NotFollowed = settings
+	require.ErrorContains(t, try(t, &Dialer{Home: h.dir, NetDial: s.dial}, target), "(not supported here, from ssh_config: PKCS11Provider /x.so)")
+}
+
 func TestKnownWithoutAPort(t *testing.T) {
 	t.Parallel()
 	v := newVisit(t)
@@ -93,11 +106,9 @@ func TestStrictHostKeyChecking(t *testing.T) {
 
 	accepts := v.target
 	accepts.Options.StrictHostKeyCheck, accepts.Options.HashKnownHosts = "accept-new", true
-	c, err := v.dialer.Dial(t.Context(), accepts)
-	require.NoError(t, err)
-	require.NoError(t, c.Close())
-	<-c.Done()
-	assert.Contains(t, strings.Join(c.Warnings(), " "), ssh.FingerprintSHA256(v.key()))
+	told := ""
+	require.NoError(t, try(t, &Dialer{Home: v.home.dir, NetDial: v.dial, Notice: func(_, text string) { told += text }}, accepts))
+	assert.Contains(t, told, "accept-new in ssh_config says: ssh-ed25519 "+ssh.FingerprintSHA256(v.key()))
 	text, err := os.ReadFile(v.home.path("known_hosts"))
 	require.NoError(t, err)
 	assert.True(t, strings.HasPrefix(string(text), "|1|"), "HashKnownHosts")

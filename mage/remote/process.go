@@ -21,6 +21,10 @@ const writerGrace = time.Second
 
 // Cmd is a command for a server.
 type Cmd struct {
+	// Terminal gives the command a terminal on the server; nil is none. With one,
+	// an empty Line is the user's login shell, and all output comes by Stdout.
+	Terminal *Terminal
+
 	Line           string    // what the remote user's shell is given; see Quote
 	Stdin          io.Reader // nil is empty; read until it ends or the command does
 	Stdout, Stderr io.Writer // nil discards; neither is written to by two goroutines at once, nor after the command's end
@@ -88,11 +92,19 @@ func (p *Process) run(ctx context.Context) {
 	}
 }
 
+// Signal sends the command a signal, named without SIG: "INT", "HUP". sshd passes
+// signals on to users other than root only; a key of the terminal that stands for one
+// is sent by Stdin.
+func (p *Process) Signal(name string) error {
+	_, err := p.s.SendRequest("signal", false, ssh.Marshal(struct{ Signal string }{name}))
+	return err
+}
+
 // hangUp closes the channel, and before that asks for the end of a command that
 // still runs.
 func (p *Process) hangUp() {
 	if p.running {
-		_, _ = p.s.SendRequest("signal", false, ssh.Marshal(struct{ Signal string }{"TERM"}))
+		_ = p.Signal("TERM")
 	}
 	_ = p.s.Close()
 }
@@ -100,7 +112,7 @@ func (p *Process) hangUp() {
 // exec asks for the command and then feeds it. Waiting for the confirmation costs
 // nothing: until then OpenSSH gives the channel no window to write into.
 func (p *Process) exec(refused chan<- error, answered chan<- struct{}) {
-	ok, err := p.s.SendRequest("exec", true, ssh.Marshal(struct{ Line string }{p.cmd.Line}))
+	ok, err := p.begin()
 	if err == nil && !ok {
 		refused <- next.With(fmt.Errorf("%s refuses to run %q", p.c.target.name(), shorten(p.cmd.Line)),
 			next.Words("check for a forced command or a restricted shell for this user, and for free processes and memory on the server"))
@@ -114,6 +126,22 @@ func (p *Process) exec(refused chan<- error, answered chan<- struct{}) {
 		_, _ = io.Copy(p.s, p.cmd.Stdin)
 	}
 	_ = p.s.CloseWrite()
+}
+
+// begin asks for the terminal, if there is to be one, and for the command.
+func (p *Process) begin() (ok bool, err error) {
+	t := p.cmd.Terminal
+	if t == nil {
+		return p.s.SendRequest("exec", true, ssh.Marshal(struct{ Line string }{p.cmd.Line}))
+	}
+	if ok, err := p.s.SendRequest("pty-req", true, t.request()); err != nil || !ok {
+		return ok, err
+	}
+	go t.follow(p)
+	if p.cmd.Line == "" {
+		return p.s.SendRequest("shell", true, nil)
+	}
+	return p.s.SendRequest("exec", true, ssh.Marshal(struct{ Line string }{p.cmd.Line}))
 }
 
 // copyOutput starts copying both streams and returns a channel that gets the
