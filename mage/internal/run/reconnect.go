@@ -68,16 +68,16 @@ func (f *Follower) ports() []int {
 	return unique(append(slices.Clone(f.built.Ports), f.link.Port, f.link.At()))
 }
 
-// newPorts are where the new system must let us in. It says so itself: where it does
-// not, the host is expected where it is declared, or where it is now.
+// newPorts are where the new system must let us in. It says so itself: where Nix does
+// not, the host is looked for, too, where it is declared and where it is now.
 func (f *Follower) newPorts(built Built) []int {
 	switch {
 	case slices.Contains(built.Ports, f.link.Port):
 		return []int{f.link.Port}
-	case len(built.Ports) > 0:
+	case built.Sure && len(built.Ports) > 0:
 		return unique(slices.Clone(built.Ports))
 	}
-	return unique([]int{f.link.Port, f.link.At()})
+	return unique(append(slices.Clone(built.Ports), f.link.Port, f.link.At()))
 }
 
 // Port is where the new system let us in, or 0.

@@ -65,13 +65,14 @@ func (s Status) Text() string {
 // what it is made of.
 type Built struct {
 	Ports   []int    // where its sshd will listen; nil is unknown, empty is nowhere
+	Sure    bool     // Nix says so; else its sshd_config does, which need not be all of it
 	Secrets []string // where its secrets will lie
 }
 
 // add joins what came in several lines.
 func (b *Built) add(more Built) {
 	if more.Ports != nil {
-		b.Ports = more.Ports
+		b.Ports, b.Sure = more.Ports, more.Sure
 	}
 	b.Secrets = append(b.Secrets, more.Secrets...)
 }
@@ -132,7 +133,7 @@ func ParseStatus(line string) (Status, error) {
 // form that it has to have says nothing.
 func (s Status) Built() (b Built) {
 	if host, err := facts.Parse([]byte(s.Fields["facts"])); err == nil {
-		b.Ports = host.SSHPorts
+		b.Ports, b.Sure = host.SSHPorts, host.SSHPorts != nil
 		for _, secret := range host.Secrets {
 			b.addSecret(secret.Path)
 		}
