@@ -58,8 +58,10 @@ func (r *rotateHosts) Look(ctx context.Context, host string) (seen secrets.HostS
 			return err
 		}
 		seen = l.seen()
-		if h, _, ok := r.kept.AsOf(output(l.host, facts)); ok && len(h.Files()) > 0 {
-			seen.Files = h.Files()
+		if h, _, ok := r.kept.AsOf(output(l.host, facts)); ok {
+			seen.Files = h.Files() // nil where it is not known
+			// Such a server decrypts with its SSH host key, and needs no other.
+			seen.Own = h.Age != nil && h.Age.KeyFile == "" && len(h.Age.SSHKeyPaths) > 0
 		}
 		seen.Hashes = facts.AgeKeys
 		seen.Note = "no deploy is recorded there"

@@ -26,6 +26,7 @@ type fleet struct {
 	project  Project
 	keys     map[string][]byte
 	kept     map[string][][]byte
+	own      string          // decrypts with a key of its own
 	away     string          // cannot be reached
 	stranger string          // has another host key than the one that is accepted
 	known    map[string]bool // what was found to decrypt
@@ -66,7 +67,7 @@ func (f *fleet) Look(_ context.Context, host string) (HostSeen, error) {
 	if err := f.call(host); err != nil {
 		return HostSeen{}, err
 	}
-	seen := HostSeen{Address: host + ".example:2222", HostKey: f.hostKey(host)}
+	seen := HostSeen{Address: host + ".example:2222", HostKey: f.hostKey(host), Own: host == f.own}
 	if len(f.keys[host]) > 0 {
 		ids, err := ParseIdentities(f.keys[host])
 		require.NoError(f.t, err)
@@ -102,6 +103,9 @@ func (f *fleet) OldStillNeeded(_ context.Context, host string, _ []string, recip
 // that a server keeps decrypts with the keys that the server has.
 func (f *fleet) checkNobodyIsLockedOut() {
 	for host, generations := range f.kept {
+		if host == f.own {
+			continue
+		}
 		ids, err := ParseIdentities(f.keys[host])
 		require.NoError(f.t, err)
 		for i, data := range generations {
@@ -119,7 +123,7 @@ func (f *fleet) checkNobodyIsLockedOut() {
 // collectGarbage forgets all generations but the newest.
 func (f *fleet) collectGarbage() {
 	for host, generations := range f.kept {
-		f.kept[host] = generations[len(generations)-1:]
+		f.kept[host] = generations[max(0, len(generations)-1):]
 	}
 }
 
@@ -496,4 +500,20 @@ func encryptPlain(t *testing.T, project Project, plain string) []byte {
 	data, err := f.seal()
 	require.NoError(t, err)
 	return data
+}
+
+// A server that decrypts with its SSH host key is given no key, and gets the secrets.
+func TestAServerWithItsOwnKeyIsGivenNone(t *testing.T) {
+	t.Parallel()
+	project := newProject(t, newIdentities(t, 1), exampleYAML)
+	f := newFleet(t, project, "one", "two")
+	f.own, f.keys["two"], f.kept["two"] = "two", nil, nil
+	_, err := f.rotate(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, f.keys["two"])
+	f.kept["two"] = nil
+	f.collectGarbage()
+	_, err = f.rotate(t.Context())
+	require.NoError(t, err)
+	assert.NoFileExists(t, project.RotationFile())
 }
