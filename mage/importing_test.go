@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -108,6 +109,7 @@ func TestInitInAnEmptyFolderGivesItTheTargets(t *testing.T) {
 	for _, target := range []string{"update", "rollback", "secrets:edit"} {
 		assert.Regexp(t, `(?m)^ +`+target+` `, list)
 	}
+	f.callable(next.Caller{Program: mage}, mage)
 	_, err = f.run(program, "somewhere")
 	var exit *exec.ExitError
 	require.ErrorAs(t, err, &exit)
@@ -163,6 +165,8 @@ func TestImportingRepositoryDeploysWithItsOwnTarget(t *testing.T) {
 	assert.Regexp(t, `(?m)^ +vps:update `, list)
 	assert.Regexp(t, `(?m)^ +vps:secrets:edit `, list)
 	assert.Regexp(t, `(?m)^ +release `, list)
+	f.callable(next.Caller{Program: program, Prefix: "vps:"}, program)
+	f.callable(next.Caller{Program: "go tool mage", Prefix: "vps:"}, "go", "tool", "mage")
 
 	login, err := vpstest.NewKey()
 	require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/dagadbm/vps/mage/deploy"
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/next"
 )
 
 // Lock makes or updates nix/flake.lock with Nix in a container, and prints what moved.
@@ -30,7 +31,7 @@ func (s *session) showMoves(moves []deploy.Move) {
 		rows = append(rows, []string{m.Input, pinName(m.Old), pinDay(m.Old), pinName(m.New), pinDay(m.New)})
 	}
 	s.table([]string{"INPUT", "OLD", "OF", "NEW", "OF"}, rows)
-	s.UI.Hint("commit nix/flake.lock, then `mage update` brings servers to it")
+	s.UI.Hint("commit nix/flake.lock, then deploy it with `%s`", next.Target("update", "HOSTS"))
 }
 
 // pinName is what is pinned: a commit, or the hash of what has none.

@@ -120,8 +120,9 @@ func (i *Installed) Rows() [][]string {
 		{"system", fmt.Sprintf("NixOS %s, generation %d", i.Output, i.Generation)},
 		{"log in", i.Login},
 		{"host key", i.HostKey + ", pinned in " + i.Pinned},
-		{"look", "mage status " + i.Host},
-		{"undo", "the system before is wiped; mage bootstrap " + i.Host + " installs anew, mage rollback " + i.Host + " undoes later updates"},
+		{"look", next.Target("status", i.Host).String()},
+		{"undo", next.Say("the system before is erased; %s installs again, %s undoes later updates",
+			next.Target("bootstrap", i.Host), next.Target("rollback", i.Host)).String()},
 	}
 	if i.Log != "" {
 		rows = append(rows, []string{"log", i.Log})

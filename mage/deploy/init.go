@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/observe"
@@ -31,12 +33,18 @@ type InitOptions struct {
 // Init turns a folder, which may be missing, into a project: a magefile, vps.yaml,
 // nix/, and the secrets with their key. What is there stays as it is, except that
 // missing lines are added to go.mod and .gitignore. Calling it again does what
-// was left undone.
+// was left undone. It ends with the commands that come next.
 func Init(ctx context.Context, dir string, by Observer, o InitOptions) error {
-	b := &beginning{dir: dir, log: logTo(by)}
+	b := &beginning{dir: dir, log: logTo(by), getenv: o.Getenv}
+	if b.getenv == nil {
+		b.getenv = os.Getenv
+	}
+	if err := b.look(); err != nil {
+		return err
+	}
 	for _, step := range []func() error{b.module, b.magefile, b.config, b.nix, b.ignore} {
 		if err := step(); err != nil {
-			return &Failure{Code: CodeFailed, Err: err, Now: "nothing that was there has been overwritten",
+			return &Failure{Code: CodeFailed, Err: err, Now: b.state(),
 				Next: next.Words("correct that, then run init again: it goes on where it was")}
 		}
 	}
@@ -47,22 +55,81 @@ func Init(ctx context.Context, dir string, by Observer, o InitOptions) error {
 	return nil
 }
 
-// next tells the three commands that follow.
-func (b *beginning) next() {
-	cd := ""
-	if filepath.Clean(b.dir) != "." {
-		cd = "cd " + b.dir + " && "
-	}
-	b.log.Info("three commands come next:\n" +
-		"  " + cd + "go mod tidy           # fetch what the targets need\n" +
-		"  $EDITOR vps.yaml             # name your servers\n" +
-		"  go tool mage check           # is everything in place? what is red says what to do")
-}
-
 // beginning is one call of Init.
 type beginning struct {
-	dir string
-	log *observe.Log
+	dir    string
+	log    *observe.Log
+	getenv func(string) string
+	prefix string // of the targets, as the magefile imports them
+	new    int    // files made
+	locked bool   // nobody here can read the secrets
+}
+
+// look refuses what init would make worse: a second system beside a flake that
+// is at the root already.
+func (b *beginning) look() error {
+	if _, err := os.Stat(b.path("flake.nix")); err != nil {
+		return nil
+	}
+	if _, err := os.Stat(b.path("nix/flake.nix")); err == nil {
+		return nil
+	}
+	return &Failure{Code: CodeUsage, Now: "nothing was changed",
+		Err: errors.New("this repository has its flake.nix at the root, and what is deployed is nix/"),
+		Next: next.Say("move the flake and its modules below nix/ (%s, and what flake.nix names), then run init again; or run init in another folder",
+			next.Shell("git", "mv", "flake.nix", "nix/flake.nix"))}
+}
+
+// state says what init has done so far.
+func (b *beginning) state() string {
+	if b.new == 0 {
+		return "nothing was changed"
+	}
+	return fmt.Sprintf("%d files were made, which the lines above name; nothing that was there was overwritten", b.new)
+}
+
+// next tells the commands that follow, which can be typed one after the other on
+// this machine.
+func (b *beginning) next() {
+	caller := next.Caller{Program: next.Launcher(), Prefix: b.prefix}
+	var lines [][2]string
+	if filepath.Clean(b.dir) != "." {
+		lines = append(lines, [2]string{"cd " + next.Quote(b.dir), ""})
+	}
+	lines = append(lines, [2]string{"go mod tidy", "fetch what the targets need, about 200 MB once"})
+	if b.locked {
+		lines = append(lines, [2]string{next.Target("secrets:init").For(caller), "make an age key, and send its recipient to who can read the secrets"})
+	}
+	lines = append(lines,
+		[2]string{b.editor() + " vps.yaml", "name your servers"},
+		[2]string{next.Target("check").For(caller), "shows what is missing, and what to do about it"})
+	width := 0
+	for _, l := range lines {
+		width = max(width, len(l[0]))
+	}
+	text := "what comes next:"
+	for _, l := range lines {
+		text += "\n  " + l[0]
+		if l[1] != "" {
+			text += strings.Repeat(" ", width-len(l[0])) + "   # " + l[1]
+		}
+	}
+	b.log.Info("%s", text)
+}
+
+// editor is one that this machine has.
+func (b *beginning) editor() string {
+	for _, name := range []string{"VISUAL", "EDITOR"} {
+		if b.getenv(name) != "" {
+			return "$" + name
+		}
+	}
+	for _, program := range []string{"nano", "vim", "vi", "emacs"} {
+		if _, err := exec.LookPath(program); err == nil {
+			return program
+		}
+	}
+	return "vi"
 }
 
 func (b *beginning) path(name string) string { return filepath.Join(b.dir, filepath.FromSlash(name)) }
@@ -88,7 +155,10 @@ func (b *beginning) create(name, text string) error {
 	return nil
 }
 
-func (b *beginning) made(name string) { b.log.Info("made  %s", name) }
+func (b *beginning) made(name string) {
+	b.new++
+	b.log.Info("made  %s", name)
+}
 func (b *beginning) kept(name string) { b.log.Info("kept  %s, which is there already", name) }
 
 func (b *beginning) config() error { return b.create("vps.yaml", skeletonConfig) }
@@ -125,14 +195,20 @@ func (b *beginning) secrets(ctx context.Context, o InitOptions) error {
 		b.log.Warn("%v", err)
 	}
 	console := initConsole{b.log}
+	if _, err := os.Lstat(b.path(".sops.yaml")); err == nil {
+		_, err := secrets.Sources{Dir: b.dir, Getenv: b.getenv, Ask: console.askPassphrase}.Load(ctx)
+		if b.locked = errors.Is(err, secrets.ErrNoKey); b.locked {
+			// A new key would only come before the right one, once that is here.
+			b.log.Warn(".sops.yaml names age keys, and none is on this machine: put yours into secrets/age-key.txt, or its file into SOPS_AGE_KEY_FILE")
+			return nil
+		}
+	}
 	_, err = secrets.Init(ctx, b.dir, secrets.InitOptions{
 		Console: console, Declared: declared, SSHKey: o.SSHKey, Getenv: o.Getenv,
-		Ask: func(ctx context.Context, file string) (string, error) {
-			return console.AskHidden(ctx, fmt.Sprintf("Passphrase of %s: ", file))
-		},
+		Ask: console.askPassphrase,
 	})
 	if err != nil {
-		return usage(err)
+		return &Failure{Code: CodeUsage, Err: err, Now: b.state()}
 	}
 	return nil
 }
@@ -145,6 +221,10 @@ func (c initConsole) Say(format string, args ...any) { c.log.Info(format, args..
 
 func (c initConsole) Ask(ctx context.Context, question string) (string, error) {
 	return c.log.Line(ctx, question)
+}
+
+func (c initConsole) askPassphrase(ctx context.Context, file string) (string, error) {
+	return c.AskHidden(ctx, fmt.Sprintf("Passphrase of %s: ", file))
 }
 
 func (c initConsole) AskHidden(ctx context.Context, question string) (string, error) {

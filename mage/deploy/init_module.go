@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/mod/modfile"
 )
 
 const (
@@ -32,41 +35,74 @@ func (b *beginning) module() error {
 		if err != nil {
 			return err
 		}
-		return b.create("go.mod", "module "+name+"\n\ngo 1.26.0\n"+missingLines(nil))
+		begin := "module " + name + "\n\ngo 1.26.0\n"
+		missing, err := missingLines("go.mod", []byte(begin))
+		if err != nil {
+			return err
+		}
+		return b.create("go.mod", begin+missing)
 	}
 	if err != nil {
 		return err
 	}
-	return b.add("go.mod", old, missingLines(old))
+	missing, err := missingLines(b.path("go.mod"), old)
+	if err != nil {
+		return err
+	}
+	return b.add("go.mod", old, missing)
 }
 
-// missingLines is what go.mod lacks.
-func missingLines(mod []byte) string {
+// missingLines is what a go.mod lacks.
+func missingLines(name string, text []byte) (string, error) {
+	mod, err := modfile.Parse(name, text, nil)
+	if err != nil {
+		return "", fmt.Errorf("read go.mod: %w", err)
+	}
 	var add string
-	if !mentions(mod, mageProgram) {
+	if !hasTool(mod) {
 		add += "\ntool " + mageProgram + "\n"
 	}
-	if version := ownVersion(); version != "" && !mentions(mod, ourModule) {
-		add += "\nrequire " + ourModule + " " + version + "\n"
+	if mod.Module != nil && mod.Module.Mod.Path == ourModule || hasModule(mod) {
+		return add, nil
 	}
-	return add
+	version := ownVersion()
+	if version == "" {
+		checkout := ownCheckout()
+		if checkout == "" {
+			return add, nil // go mod tidy finds the newest
+		}
+		// From a checkout, which no version names.
+		version = "v0.0.0"
+		add += "\nreplace " + ourModule + " => " + modfile.AutoQuote(checkout) + "\n"
+	}
+	return add + "\nrequire " + ourModule + " " + version + "\n", nil
 }
 
-// mentions says whether a go.mod requires a module. Of our program it says whether
-// "go tool mage" starts something already: mage itself is as good, but slower.
-func mentions(mod []byte, path string) bool {
-	for line := range strings.Lines(string(mod)) {
-		line, _, _ = strings.Cut(line, "//")
-		words := strings.Fields(line)
-		last := len(words) - 1
-		switch {
-		case path == mageProgram && last >= 0 && strings.HasSuffix(words[last], "/mage") && (last == 0 || words[0] == "tool"):
-			return true
-		case path != mageProgram && slices.Contains(words, path):
-			return true
-		}
+// hasTool says whether "go tool mage" starts something already: magefile/mage
+// does, too.
+func hasTool(mod *modfile.File) bool {
+	return slices.ContainsFunc(mod.Tool, func(t *modfile.Tool) bool { return path.Base(t.Path) == "mage" })
+}
+
+// hasModule says whether a go.mod says where our module comes from.
+func hasModule(mod *modfile.File) bool {
+	return slices.ContainsFunc(mod.Require, func(r *modfile.Require) bool { return r.Mod.Path == ourModule }) ||
+		slices.ContainsFunc(mod.Replace, func(r *modfile.Replace) bool { return r.Old.Path == ourModule })
+}
+
+// ownCheckout is the folder that this program was compiled from, if it is still a
+// checkout of this module.
+func ownCheckout() string {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok || !filepath.IsAbs(file) {
+		return ""
 	}
-	return false
+	dir := filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	if err != nil || modfile.ModulePath(text) != ourModule || strings.Contains(dir, ourModule+"@") {
+		return ""
+	}
+	return dir
 }
 
 // ownVersion is this module's version, "" in a checkout of it.
@@ -98,7 +134,7 @@ func (b *beginning) moduleName() (string, error) {
 	return "example.com/" + name, nil
 }
 
-var magefileImport = regexp.MustCompile(`(?m)^\s*(//mage:import.*\n\s*)?(\w+\s+)?"` + regexp.QuoteMeta(ourModule) + `/mage"`)
+var magefileImport = regexp.MustCompile(`(?m)^\s*(?://mage:import[ \t]*(.*)\n\s*)?(?:\w+\s+)?"` + regexp.QuoteMeta(ourModule) + `/mage"`)
 
 // magefile writes one, unless the folder has magefiles: then it says which line
 // imports our targets, for nobody but the owner knows where it belongs.
@@ -115,14 +151,24 @@ func (b *beginning) magefile() error {
 		if err != nil {
 			return err
 		}
-		if magefileImport.Match(text) {
+		if m := magefileImport.FindSubmatch(text); m != nil {
 			b.kept(b.relative(name))
+			b.prefix = prefixOf(string(m[1]))
 			return nil
 		}
 	}
 	b.kept(b.relative(found[0]))
+	b.prefix = "vps:"
 	b.log.Warn("add these two lines to the imports of %s:\n    //mage:import vps\n    _ %q", b.relative(found[0]), ourModule+"/mage")
 	return nil
+}
+
+// prefixOf is what an import under a name puts before those of targets.
+func prefixOf(alias string) string {
+	if alias = strings.TrimSpace(alias); alias != "" {
+		return strings.ToLower(alias) + ":"
+	}
+	return ""
 }
 
 func (b *beginning) relative(path string) string {

@@ -12,6 +12,7 @@ import (
 	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/modfile"
 )
 
 func initAt(t *testing.T, dir string) (string, error) {
@@ -64,7 +65,7 @@ func TestInitOverwritesNothingAndCanBeRunAgain(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	own := map[string]string{
-		"go.mod":      "module own\n\ngo 1.26.0\n\ntool (\n\tgithub.com/magefile/mage\n)\n",
+		"go.mod":      "module own\n\ngo 1.26.0\n\ntool (\n\tgithub.com/magefile/mage\n)\n\nrequire github.com/dagadbm/vps v1.0.0\n",
 		"vps.yaml":    "hosts:\n  a:\n    address: 192.0.2.1\n",
 		"magefile.go": "//go:build mage\n\npackage main\n",
 		"nix/own.nix": "{}\n",
@@ -110,6 +111,7 @@ func TestInitKnowsWhatAModuleAlreadyHas(t *testing.T) {
 		want      bool
 	}{
 		"a tool":                 {"tool github.com/dagadbm/vps/mage/cmd/mage\n", mageProgram, true},
+		"an ignored folder":      {"ignore (\n\t./build/mage\n)\n", mageProgram, false},
 		"mage itself":            {"tool github.com/magefile/mage\n", mageProgram, true},
 		"another tool":           {"tool golang.org/x/tools/cmd/stringer\n", mageProgram, false},
 		"a tool in a block":      {"tool (\n\tgithub.com/magefile/mage // the targets\n)\n", mageProgram, true},
@@ -122,7 +124,15 @@ func TestInitKnowsWhatAModuleAlreadyHas(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			assert.Equal(t, c.want, mentions([]byte(c.mod), c.path))
+			mod, err := modfile.Parse("go.mod", []byte(c.mod), nil)
+			require.NoError(t, err)
+			if c.path == mageProgram {
+				assert.Equal(t, c.want, hasTool(mod))
+				return
+			}
+			lines, err := missingLines("go.mod", []byte(c.mod))
+			require.NoError(t, err)
+			assert.Equal(t, !c.want, strings.Contains(lines, "require "+ourModule))
 		})
 	}
 }
@@ -140,4 +150,50 @@ func TestInitFindsAnImportThatIsThere(t *testing.T) {
 		assert.NotContains(t, story, "warning: add")
 		assert.NoFileExists(t, filepath.Join(dir, "magefile.go"))
 	}
+}
+
+// A second system beside a flake at the root would never be what the person
+// thinks is deployed: nothing is made.
+func TestInitLooksBeforeItMakes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put(t, dir, "flake.nix", "{ outputs = { nixpkgs, ... }: { }; }\n")
+	put(t, dir, ".sops.yaml", "creation_rules: []\n")
+	before := contents(t, dir)
+
+	_, err := initAt(t, dir)
+
+	var f *Failure
+	require.ErrorAs(t, err, &f)
+	assert.Contains(t, err.Error(), "flake.nix at the root")
+	assert.Equal(t, "nothing was changed", f.State())
+	assert.Equal(t, before, contents(t, dir))
+}
+
+// A new key would shadow the right one, once the person puts that in place.
+func TestInitMakesNoKeyBesideSecretsOfOthers(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put(t, dir, ".sops.yaml", "creation_rules:\n  - path_regex: secrets/secrets\\.yaml$\n    age: age148q863m20y6e0fc0a7wn2udgk8fkanpemtkxfnm7lndrp4atgvhqgfjy54\n")
+
+	story, err := initAt(t, dir)
+
+	require.NoError(t, err)
+	assert.NoFileExists(t, filepath.Join(dir, "secrets/age-key.txt"))
+	assert.Contains(t, story, "SOPS_AGE_KEY_FILE")
+	assert.Regexp(t, `mage secrets:init +# make an age key`, story)
+}
+
+func TestInitEndsWithWhatCanBeTyped(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put(t, dir, "magefile.go", "//go:build mage\n\npackage main\n\nimport (\n\t//mage:import Servers\n\t_ \"github.com/dagadbm/vps/mage\"\n)\n")
+	story, err := initAt(t, dir)
+	require.NoError(t, err)
+	assert.Contains(t, story, "mage servers:check ", "by the name that the magefile gives")
+	assert.NotContains(t, story, "$EDITOR", "which is not set")
+	assert.Regexp(t, `(?m)^  (nano|vim|vi|emacs) vps\.yaml `, story)
+	mod := read(t, dir, "go.mod")
+	assert.Contains(t, mod, "require github.com/dagadbm/vps v0.0.0")
+	assert.Contains(t, mod, "replace github.com/dagadbm/vps => /", "from a checkout, which no version names")
 }

@@ -19,7 +19,7 @@ const (
 	tokenName = "gateway-token"
 	tokenSize = 32 // bytes
 
-	exampleComment = " Examples, encrypted to a key that everybody has: `mage secrets:init` makes them yours."
+	exampleComment = " Examples, encrypted to a key that everybody has: the target secrets:init makes them yours."
 )
 
 // recipients asks about those that were not confirmed here. Where nothing is going

@@ -128,12 +128,12 @@ func bare(groups []sops.KeyGroup) []string {
 	return out
 }
 
-const newRules = `# Who can decrypt secrets/secrets.yaml. sops and ` + "`mage secrets:…`" + ` read this file.
+const newRules = `# Who can decrypt secrets/secrets.yaml. sops and the targets secrets:… read this file.
 #
 # To let somebody in, add their age recipient (the public key, age1…) to the
-# list, then run ` + "`mage secrets:init`" + `. To lock somebody out, remove it, run
-# ` + "`mage secrets:init`" + `, and change the values: they stay readable in git's
-# history. To replace your own key on all servers: ` + "`mage secrets:rotate`" + `.
+# list, then run the target secrets:init. To lock somebody out, remove it, run
+# secrets:init, and change the values: they stay readable in git's history. To
+# replace your own key on all servers: secrets:rotate.
 creation_rules:
   - path_regex: ^secrets/secrets\.yaml$
     age:

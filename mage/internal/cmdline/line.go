@@ -142,32 +142,25 @@ type scan struct {
 	out    []string
 }
 
-// find finds a target by the name that was typed.
+// find finds a target by the name that was typed. The first one says under which
+// prefix they are imported: the longest name that fits leaves the shortest.
 func (s *scan) find(word string) *Target {
 	name := strings.ToLower(word)
+	var found *Target
+	prefix := s.prefix
 	for i := range s.r.Targets {
 		t := &s.r.Targets[i]
-		prefix, ok := strings.CutSuffix(name, strings.ToLower(t.Name))
-		if !ok || prefix != "" && !strings.HasSuffix(prefix, ":") {
-			continue
-		}
-		if len(s.full) == 0 {
-			if prefix != "" && s.exact(name) {
-				continue
-			}
-			s.prefix = prefix
-		}
-		if prefix == s.prefix {
-			return t
+		before, ok := strings.CutSuffix(name, strings.ToLower(t.Name))
+		switch {
+		case !ok, before != "" && !strings.HasSuffix(before, ":"), len(s.full) > 0 && before != s.prefix:
+		case found == nil || len(before) < len(prefix):
+			found, prefix = t, before
 		}
 	}
-	return nil
-}
-
-// exact says whether a name is that of one of our targets as it is: "secrets:check"
-// is not the check of somebody who imports us as secrets.
-func (s *scan) exact(name string) bool {
-	return slices.ContainsFunc(s.r.Targets, func(t Target) bool { return strings.EqualFold(t.Name, name) })
+	if found != nil {
+		s.prefix = prefix
+	}
+	return found
 }
 
 func (s *scan) read() (Line, error) {

@@ -127,6 +127,11 @@ func TestHelpWhereItIsLookedFor(t *testing.T) {
 			assert.Equal(t, "update", line.Help.Name)
 		}
 	}
+	line, err := reader(t, "vps:").Read([]string{"vps:secrets:check", "--help"})
+	require.NoError(t, err)
+	if assert.NotNil(t, line.Help) {
+		assert.Equal(t, "secrets:check", line.Help.Name, "not check, imported as vps:secrets")
+	}
 	for _, typed := range []string{"--version", "-version", "version"} {
 		line, err := reader(t, "").Read([]string{typed})
 		require.NoError(t, err)

@@ -64,6 +64,9 @@ func FromSource(files fs.FS) ([]Target, error) {
 	}
 	var all []Target
 	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
 		text, err := fs.ReadFile(files, name)
 		if err != nil {
 			return nil, err

@@ -33,7 +33,7 @@ var details = map[string]detail{
 	"hosts.*.identity":  {text: "Private key file; else ~/.ssh/config, the agent, the usual keys."},
 	"hosts.*.system":    {text: "Processor; else asked from the server.", more: node{"enum": []string{"x86", "arm"}}},
 	"hosts.*.flake":     {text: "Output of nix/flake.nix; else vps-x86 or vps-arm."},
-	"hosts.*.tags":      {text: "Groups of servers: mage update @prod.", more: node{"uniqueItems": true}},
+	"hosts.*.tags":      {text: "Groups of servers, as in: update @prod.", more: node{"uniqueItems": true}},
 	"hosts.*.hostKey":   {text: "Pinned SSH host key, \"ssh-ed25519 AAAA…\": no other one is accepted."},
 	"install":           {text: "How bootstrap installs."},
 	"install.image":     {text: "Container image that holds Nix, 2.30 or newer.", more: node{"default": config.DefaultImage}},
