@@ -175,6 +175,7 @@ func (c *hostCheck) system(f run.Facts) {
 		err = nil // told already
 	}
 	c.verdict("NixOS", err, next.Step{}, "%s, root, and /etc/nixos can be exchanged", f.Version)
+	c.verdict("programs", refuseLacking(c.h, f, run.KindUpdate), next.Step{}, "all that a run needs are there")
 	if f.Memory > 0 && f.Memory < bootstrap.MinMemory {
 		c.fail("memory", next.Words("take a server with 1 GB of memory or more"), "%d MB: building a system there will fail", f.Memory>>20)
 	} else {

@@ -37,6 +37,20 @@ func refuseHost(h config.Host, f run.Facts) error {
 	return refuseArch(h, f)
 }
 
+// refuseLacking finds the programs that a run needs and that are not there. Going back
+// builds nothing.
+func refuseLacking(h config.Host, f run.Facts, kind run.Kind) error {
+	lacks := slices.DeleteFunc(slices.Clone(f.Lacks), func(p string) bool { return kind == run.KindRollback && p == "nixos-rebuild" })
+	if len(lacks) == 0 {
+		return nil
+	}
+	step := next.Words("add what is missing to environment.systemPackages, and run nixos-rebuild switch on the server")
+	if slices.Contains(lacks, "nixos-rebuild") {
+		step = next.Say("go back to a system that has it: %s; then take system.disableInstallerTools out of nix/", next.Target("rollback", h.Name))
+	}
+	return refused(h.Name, step, "the server's system lacks %s, which a run needs", strings.Join(lacks, ", "))
+}
+
 func treeKindName(k run.TreeKind) string {
 	switch k {
 	case run.TreeSymlink:

@@ -68,6 +68,10 @@ func (b *rollback) decide(ctx context.Context, s *run.Session, facts run.Facts, 
 		r.failed(err)
 		return
 	}
+	if err := refuseLacking(b.host, facts, run.KindRollback); err != nil {
+		r.failed(err)
+		return
+	}
 	b.back(ctx, s, facts, r)
 }
 

@@ -124,6 +124,10 @@ func (u *update) decide(ctx context.Context, s *run.Session, facts run.Facts, r 
 		r.failed(err)
 		return
 	}
+	if err := refuseLacking(u.host, facts, run.KindUpdate); err != nil {
+		r.failed(err)
+		return
+	}
 	if err := u.p.refuseUpdate(ctx, u.host, u.pre, facts, u.o.Force); err != nil {
 		r.failed(err)
 		return

@@ -537,3 +537,82 @@ func TestPowerCutDuringTheSwitchIsToldToItsClient(t *testing.T) {
 		})
 	}
 }
+
+// A comment changes the tree and not the system: the tree is exchanged and recorded,
+// and no service is switched for it.
+func TestCommentIsDeployedWithoutASwitch(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	f.write("x.nix", "1\n")
+	f.mustUpdate("web")
+	system, generation := s.CurrentSystem(), factsOf(t, f, "web").Generation
+	before := switches(s)
+
+	f.write("x.nix", "# what it is for\n1\n")
+	r := f.mustUpdate("web")
+
+	assert.Equal(t, before, switches(s), "nothing was switched")
+	assert.Equal(t, system, s.CurrentSystem())
+	assert.Equal(t, generation, r.After)
+	facts := factsOf(t, f, "web")
+	assert.Equal(t, digestOf(facts), facts.Record.Digest)
+	assert.Contains(t, s.ReadFile("etc/nixos/x.nix"), "what it is for")
+	assert.Equal(t, "nothing to do", f.mustUpdate("web").Result)
+}
+
+func switches(s *vpstest.Server) int {
+	n := 0
+	for _, c := range s.Calls() {
+		if c.Program == "switch-to-configuration" {
+			n++
+		}
+	}
+	return n
+}
+
+// The flake output decides what is built, as the tree does: another one is deployed,
+// and one that does not exist is no "nothing to do".
+func TestAnotherOutputIsDeployed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.server("web")
+	f.behave(vpstest.System{Outputs: []string{"vps-x86", "other"}})
+	f.mustUpdate("web")
+	require.Equal(t, "vps-x86", factsOf(t, f, "web").Record.Output)
+
+	h := f.hosts["web"]
+	h.Flake = "other"
+	f.hosts["web"] = h
+	assert.NotEqual(t, "nothing to do", f.mustUpdate("web").Result)
+	assert.Equal(t, "other", factsOf(t, f, "web").Record.Output)
+	assert.Equal(t, "nothing to do", f.mustUpdate("web").Result)
+
+	h.Flake = "nobody-has-it"
+	f.hosts["web"] = h
+	_, err := f.update("web", quick())
+	assert.ErrorContains(t, err, "fail")
+}
+
+// A commit that changes nothing of the tree is noted: the next laptop compares with it.
+func TestNothingToDoNotesTheCommit(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.server("web")
+	f.git("init", "-q")
+	f.git("add", "-A")
+	f.git("commit", "-qm", "one")
+	f.mustUpdate("web")
+	require.Equal(t, f.git("rev-parse", "HEAD"), factsOf(t, f, "web").Record.Commit)
+	generation := factsOf(t, f, "web").Record.Generation
+
+	f.git("commit", "-q", "--amend", "-m", "the same tree")
+	assert.Equal(t, "nothing to do", f.mustUpdate("web").Result)
+
+	record := factsOf(t, f, "web").Record
+	assert.Equal(t, f.git("rev-parse", "HEAD"), record.Commit)
+	assert.False(t, record.Dirty)
+	assert.Equal(t, "alice", record.Who)
+	assert.Equal(t, generation, record.Generation, "all else stays")
+	assert.Equal(t, "vps-x86", record.Output)
+}

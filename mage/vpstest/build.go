@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -41,6 +42,9 @@ func (s *Server) buildSystem(dir, output string) (string, error) {
 	return s.writeSystem(name+"-"+output, system, dir)
 }
 
+// comment is a line of a Nix file that is nothing else.
+var comment = regexp.MustCompile(`(?m)^\s*#.*\n?`)
+
 // hashTree gives equal trees equal names.
 func hashTree(dir string) (string, error) {
 	hash := sha256.New()
@@ -57,6 +61,9 @@ func hashTree(dir string) (string, error) {
 			content = string(text)
 		}
 		relative, _ := filepath.Rel(dir, path)
+		if strings.HasSuffix(relative, ".nix") {
+			content = comment.ReplaceAllString(content, "") // what Nix builds does not depend on it
+		}
 		fmt.Fprintf(hash, "%q %q\n", relative, content)
 		return err
 	})

@@ -38,7 +38,7 @@ finish_committed() {
     }
     [ -z "${tolerated-}" ] || keep_snippets "$new" "$failing"
     kept
-    finish committed "generation=$made" "system=$new" "$kept"
+    finish committed "generation=$made" "system=$new" ${same:+same=1} "$kept"
 }
 
 # A tree is kept as long as its generation exists: rollback needs both.
@@ -78,7 +78,7 @@ keep_supervisor() {
 advance() {
     name_tree &&
         set_profile &&
-        patiently "$new" boot &&
+        { [ -n "${same-}" ] || patiently "$new" boot; } &&
         place "$want" &&
         write_record &&
         sync

@@ -175,6 +175,8 @@ perform() {
     [ ! -e "$run/forgotten" ] || finish failed "message=the run began too late"
     resolve "$ROOT/run/current-system"
     lacks=$(lacking "$resolved")
+    # Going back builds nothing, and may be what brings it back.
+    [ "$kind" != rollback ] || [ "$lacks" != lacks=nixos-rebuild ] || lacks=
     # shellcheck disable=SC2086 # words
     [ -z "$lacks" ] || finish failed reason=lacking "message=the server's system lacks what a run needs:" $lacks
     lock 0.2 || busy
@@ -200,6 +202,11 @@ perform() {
         commit
         ;;
     esac
+    # A comment changes the tree and not the system: there is nothing to switch to.
+    if [ "$action" = switch ] && [ "$new" = "$old" ] && [ "$new" = "$boot" ]; then
+        same=1
+        commit
+    fi
     boot_space
     inhibited
     switch
