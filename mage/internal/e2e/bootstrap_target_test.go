@@ -134,11 +134,16 @@ func (r *rented) typing(answer string, cmd *exec.Cmd) said {
 	require.NoError(r.t, err)
 	defer terminal.Close()
 	var screen strings.Builder
-	answered := false
+	confirmed, answered := false, false
 	for buffer := make([]byte, 4096); ; {
 		n, err := terminal.Read(buffer)
 		_, _ = r.story.Write(buffer[:n])
 		screen.Write(buffer[:n])
+		if !confirmed && strings.Contains(screen.String(), "whose key each of them is? [y/N] ") {
+			confirmed = true
+			_, err := terminal.WriteString("y\n")
+			require.NoError(r.t, err)
+		}
 		if !answered && strings.Contains(screen.String(), "to go on: ") {
 			answered = true
 			_, err := terminal.WriteString(answer + "\n")

@@ -161,6 +161,8 @@ func shownPart(h Host, name string) string {
 		return shownList(h.SSHPorts == nil, strings.Fields(strings.Trim(fmt.Sprint(h.SSHPorts), "[]")))
 	case "disks":
 		return shownList(h.Disks == nil, h.Disks)
+	case "diskkeys":
+		return shownList(h.DiskKeys == nil, h.DiskKeys)
 	case "system":
 		return cmp.Or(h.System, "?")
 	case "key":
@@ -205,7 +207,7 @@ func TestEvaluateOurs(t *testing.T) {
 	for output, system := range map[string]string{"vps-x86": "x86_64-linux", "vps-arm": "aarch64-linux"} {
 		assert.Equal(t, Host{
 			Output: output, System: system, Release: "26.05", StateVersion: "26.05",
-			SSHPorts: []int{2222}, Disks: []string{"/dev/sda"},
+			SSHPorts: []int{2222}, Disks: []string{"/dev/sda"}, DiskKeys: []string{},
 			Age:     &Age{KeyFile: "/var/lib/sops-nix/key.txt", SSHKeyPaths: []string{}},
 			Secrets: shipped,
 		}, answer.Hosts[output])

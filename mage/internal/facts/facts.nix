@@ -163,6 +163,53 @@ let
         )
       );
 
+  # Files that disko reads the keys of encrypted disks from while it formats.
+  keysOf =
+    content:
+    let
+      below =
+        value:
+        if builtins.isList value then
+          value
+        else if builtins.isAttrs value then
+          builtins.attrValues value
+        else
+          [ ];
+      file = path: if path == null then [ ] else [ (toString path) ];
+      location = builtins.match "file://(/.*)" (content.options.keylocation or content.rootFsOptions.keylocation or "");
+    in
+    if !(builtins.isAttrs content) then
+      [ ]
+    else
+      (
+        if content.type or null == "luks" then
+          file (content.passwordFile or null)
+          ++ file (content.settings.keyFile or null)
+          ++ map toString (content.additionalKeyFiles or [ ])
+        else
+          [ ]
+      )
+      ++ (if location == null then [ ] else location)
+      ++ builtins.concatMap keysOf (
+        [ (content.content or null) ]
+        ++ below (content.partitions or null)
+        ++ below (content.lvs or null)
+        ++ below (content.datasets or null)
+      );
+
+  diskKeys =
+    if !(config ? disko) then
+      null
+    else
+      unique (
+        builtins.concatMap (kind: builtins.concatMap keysOf (builtins.attrValues (devices.${kind} or { }))) [
+          "disk"
+          "lvm_vg"
+          "mdadm"
+          "zpool"
+        ]
+      );
+
   # --- sops-nix: the keys that decrypt, and the secrets ---
 
   age = {
@@ -238,6 +285,7 @@ let
     stateVersion = known (config.system.stateVersion or null);
     sshPorts = known sshPorts;
     disks = known disks;
+    diskKeys = known diskKeys;
     age = known age;
     secrets = known secrets;
   };

@@ -35,6 +35,7 @@ type Host struct {
 	StateVersion string   `json:"stateVersion"` // NixOS's system.stateVersion
 	SSHPorts     []int    `json:"sshPorts"`     // TCP ports that sshd listens on, in the order of its configuration; empty: no sshd
 	Disks        []string `json:"disks"`        // devices that disko partitions or formats, sorted
+	DiskKeys     []string `json:"diskKeys"`     // files that disko reads the keys of encrypted disks from
 	Age          *Age     `json:"age"`          // what sops-nix decrypts with
 	Secrets      []Secret `json:"secrets"`      // sorted by Name
 }
@@ -184,6 +185,14 @@ func (h *Host) validate() error {
 	}
 	for _, disk := range h.Disks {
 		if err := checkAbsolute("disk", disk); err != nil {
+			return err
+		}
+	}
+	if len(h.DiskKeys) > maxPaths {
+		return errors.New("there are too many keys of disks")
+	}
+	for _, path := range h.DiskKeys {
+		if err := checkAbsolute("key of a disk", path); err != nil {
 			return err
 		}
 	}
