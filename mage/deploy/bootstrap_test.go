@@ -440,3 +440,23 @@ func TestUnfinishedBootstrapIsTold(t *testing.T) {
 	require.Len(t, status, 1)
 	assert.True(t, status[0].Unfinished)
 }
+
+// A configuration that encrypts a disk reads its key from a file; vps.yaml says which
+// secret that is.
+func TestBootstrapBringsTheKeysOfEncryptedDisks(t *testing.T) {
+	t.Parallel()
+	c := newCandidate(t, "")
+	c.hostsOfNix = edited(ourHosts(), func(h *facts.Host) { h.DiskKeys = []string{"/tmp/disk.key"} })
+	c.stages(built, c.kexec(), "echo '### Formatting hard drive with disko ###'; exit 7")
+	failure(t, c.bootstrap(), CodeUsage, `reads from "/tmp/disk.key"`, "diskKeys: {/tmp/disk.key: disk-key}")
+	assert.False(t, c.ran())
+
+	c.config.Install.DiskKeys = map[string]string{"/tmp/disk.key": "disk-key"}
+	c.set("disk-key", "open sesame")
+	c.stages(built, c.kexec(), "echo '### Formatting hard drive with disko ###'; exit 7")
+	failure(t, c.bootstrap(), CodeUnknown, "exit code 7", "bootstrap")
+	calls, err := os.ReadFile(c.calls)
+	require.NoError(t, err)
+	assert.Contains(t, string(calls), "--disk-encryption-keys /tmp/disk.key /key/disk-0")
+	assert.NotContains(t, string(calls), "open sesame")
+}

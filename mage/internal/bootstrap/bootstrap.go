@@ -107,6 +107,7 @@ type installation struct {
 	key             keyPair        // the installer logs in with it
 	hostKey         keyPair        // of the new system
 	built           container.Built
+	diskKeys        [][]byte      // of encrypted disks, in the order of config.DiskKeys
 	flake           *facts.Answer // what Nix says
 	output          string
 	config          facts.Host // of output

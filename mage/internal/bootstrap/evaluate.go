@@ -8,6 +8,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
+	"github.com/dagadbm/vps/mage/secrets"
 )
 
 // evaluate asks Nix what would be installed: once, about every output that may be
@@ -46,8 +47,10 @@ func (b *installation) checkFacts() (err error) {
 	if err != nil {
 		return &Failure{Host: b.host.Name, Kind: Usage, Err: err, Now: "nothing was changed"}
 	}
-	if err := b.checkAgeKey(); err != nil {
-		return err
+	for _, check := range []func() error{b.checkAgeKey, b.checkDiskKeys} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	if ports := b.config.SSHPorts; !b.host.PortDeclared && len(ports) > 0 {
 		b.host.Port = ports[0]
@@ -93,4 +96,26 @@ func (b *installation) checkSystem() error {
 	return &Failure{Host: b.host.Name, Kind: Usage, Now: asItWas,
 		Err:  fmt.Errorf("output %q is for %s, and the server is %s-linux", b.output, b.config.System, b.facts.Arch),
 		Next: next.Say("name an output for this processor as flake: in vps.yaml, then run: %s", b.command())}
+}
+
+// checkDiskKeys reads the keys of encrypted disks from the secrets: without them
+// disko would ask for a passphrase that nobody can type.
+func (b *installation) checkDiskKeys() error {
+	b.diskKeys = nil
+	for _, path := range b.config.DiskKeys {
+		name := b.p.Config.Install.DiskKeys[path]
+		var text string
+		var err error
+		if name == "" {
+			err = fmt.Errorf("output %q encrypts a disk with a key that it reads from %q, and vps.yaml does not say which secret that is", b.output, path)
+		} else if text, err = secrets.Get(b.p.Dir, b.pre.Identities, name); err != nil {
+			err = fmt.Errorf("key of an encrypted disk: %w", err)
+		}
+		if err != nil {
+			return &Failure{Host: b.host.Name, Kind: Usage, Err: err, Now: "nothing was changed",
+				Next: next.Say("keep the key with %s, and write in vps.yaml: install: {diskKeys: {%s: disk-key}}", next.Target("secrets:set", "disk-key"), path)}
+		}
+		b.diskKeys = append(b.diskKeys, []byte(text))
+	}
+	return nil
 }

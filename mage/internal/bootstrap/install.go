@@ -267,6 +267,7 @@ func (b *installation) runStage(ctx context.Context, stage container.Stage, from
 		in.Job.Run += "-system"
 		payload.AgeKey = b.pre.Identities.Only(b.pre.Report.Recipients).KeyFile()
 		payload.AgeKeyPath = b.ageKeyPath()
+		in.DiskKeys, payload.DiskKeys = b.config.DiskKeys, b.diskKeys
 		payload.HostKey, payload.HostKeyPublic = b.hostKey.private, []byte(b.hostKey.public+"\n")
 	}
 	archive, err := in.Archive(payload)
@@ -279,6 +280,9 @@ func (b *installation) runStage(ctx context.Context, stage container.Stage, from
 	}
 	watch := InstallerWatch{From: from, Stage: stage,
 		Secrets: []string{string(payload.AgeKey), string(payload.InstallKey), string(payload.HostKey)}}
+	for _, key := range payload.DiskKeys {
+		watch.Secrets = append(watch.Secrets, string(key))
+	}
 	done := "the installer runs there"
 	if stage == container.StageSystem {
 		done = "installed"

@@ -63,6 +63,9 @@ type Install struct {
 	Kexec   *Kexec // nil: the installer's own
 	// Deadlines override how long a phase of the install may take, by phase.
 	Deadlines map[string]time.Duration
+	// DiskKeys are the names of the secrets that hold the keys of encrypted disks, by
+	// the path at which disko reads them.
+	DiskKeys map[string]string
 }
 
 // Kexec is a kexec image to boot in place of the installer's own.

@@ -163,6 +163,7 @@ func (p *parser) install(in *Install, n *yaml.Node) {
 		},
 		"kexec":     func(v *yaml.Node) { in.Kexec = p.kexec(v) },
 		"deadlines": func(v *yaml.Node) { in.Deadlines = p.deadlines(v) },
+		"diskKeys":  func(v *yaml.Node) { in.DiskKeys = p.diskKeys(v) },
 	})
 }
 
@@ -193,6 +194,28 @@ func (p *parser) deadlines(n *yaml.Node) map[string]time.Duration {
 		}
 	}
 	return deadlines
+}
+
+func (p *parser) diskKeys(n *yaml.Node) map[string]string {
+	keys := map[string]string{}
+	for _, kv := range p.mapping(n, "install.diskKeys") {
+		file := p.keyText(kv)
+		if !strings.HasPrefix(file, "/") {
+			p.fail(kv.key, "install.diskKeys: %q is not the absolute path of a file in the installer", file)
+			continue
+		}
+		if name := p.checked(kv.value, "install.diskKeys."+file, checkSecretName); name != "" {
+			keys[file] = name
+		}
+	}
+	return keys
+}
+
+func checkSecretName(s string) error {
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' }) {
+		return fmt.Errorf("%q is not the name of a secret", s)
+	}
+	return nil
 }
 
 func (p *parser) duration(n *yaml.Node, what string) (time.Duration, bool) {

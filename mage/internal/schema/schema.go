@@ -45,6 +45,8 @@ var details = map[string]detail{
 		more: node{"pattern": "^[0-9A-Fa-f]{64}$"}},
 	"install.deadlines":   {text: "How long a phase of the install may take."},
 	"install.deadlines.*": {text: "Such as 30m."},
+	"install.diskKeys":    {text: "Secrets that hold the keys of encrypted disks, by the path at which disko reads them."},
+	"install.diskKeys.*":  {text: "Name of the secret."},
 }
 
 // notInFile are the fields that parsing fills.

@@ -50,6 +50,8 @@ install:
     sha256: "0000000000000000000000000000000000000000000000000000000000000000"
   deadlines:
     boot: 30m
+  diskKeys:
+    /tmp/disk.key: disk-key
 `
 
 // The parser and the schema know the same keys: each of the schema's is in the
@@ -63,7 +65,7 @@ func TestSchemaHasTheKeysOfTheParser(t *testing.T) {
 	var root map[string]any
 	require.NoError(t, json.Unmarshal(text, &root))
 	all := keys(root)
-	assert.Len(t, all, strings.Count(sample, "\n")-2, "one line of the sample each, but for two names: web-1 and the phase boot")
+	assert.Len(t, all, strings.Count(sample, "\n")-3, "one line of the sample each, but for three names: web-1, the phase boot and the path of a disk's key")
 	for _, k := range all {
 		assert.Regexp(t, `(?m)^ *`+k+`:`, sample)
 		other := strings.Replace(sample, k+":", k+"x:", 1)
