@@ -202,6 +202,37 @@ func (s *session) rotateSecrets(ctx context.Context, file, accept string) error 
 	return nil
 }
 
+// revoke is the recipe after a break-in: it says what is left to do.
+func (s *session) revoke(ctx context.Context, who string, asJSON bool) error {
+	ids, err := s.identities(ctx)
+	if err != nil {
+		return err
+	}
+	recipient, err := secrets.RecipientNamed(s.Dir, who)
+	if err != nil {
+		return err
+	}
+	revoked, err := secrets.Revoke(ctx, s.Dir, ids, recipient)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return s.UI.JSON(revoked)
+	}
+	s.UI.Success("%s", revoked)
+	s.UI.Info("change each of these, where it is used and with %s; then commit and run %s:", next.Target("secrets:set"), next.Target("update"))
+	for _, name := range revoked.Names {
+		s.UI.Answer("%s", name)
+	}
+	switch {
+	case revoked.Unknown != nil:
+		s.UI.Warn("what git's history holds for it is unknown: %v", revoked.Unknown)
+	case len(revoked.Commits) > 0:
+		s.UI.Warn("%d commits hold secrets that its key still opens, the newest is %.12s: old values count as known", len(revoked.Commits), revoked.Commits[0])
+	}
+	return nil
+}
+
 // rotation is a rotation over every host of vps.yaml, each reached over SSH.
 func (s *session) rotation(ctx context.Context, accept string) secrets.RotateOptions {
 	options := secrets.RotateOptions{

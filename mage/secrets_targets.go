@@ -63,6 +63,13 @@ func (Secrets) Rotate(ctx context.Context,
 	return with(ctx, func(ctx context.Context, s *session) error { return s.rotateSecrets(ctx, or(file, ""), or(yes, "")) })
 }
 
+// Revoke locks out WHO, a recipient or its name in .sops.yaml, and lists what it could read.
+func (Secrets) Revoke(ctx context.Context, who string,
+	json *bool, // print JSON
+) error {
+	return with(ctx, func(ctx context.Context, s *session) error { return s.revoke(ctx, who, or(json, false)) })
+}
+
 // Check looks for everything that can be wrong with the secrets and their key.
 func (Secrets) Check(ctx context.Context,
 	file *string, // the one sops file to check; else all that .sops.yaml matches

@@ -59,6 +59,7 @@ func TestTargetsAreTheseAndNoOthers(t *testing.T) {
 		"Secrets:Get",
 		"Secrets:Init",
 		"Secrets:List",
+		"Secrets:Revoke",
 		"Secrets:Rotate",
 		"Secrets:Set",
 		"Status",

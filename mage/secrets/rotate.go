@@ -161,29 +161,7 @@ func (r *rotation) begin(ctx context.Context) (err error) {
 // widensNothing refuses recipients, in .sops.yaml or in a file, that nobody has
 // confirmed on this machine: each new data key would be encrypted to them.
 func (r *rotation) widensNothing(ctx context.Context) error {
-	var names []string
-	for _, file := range r.files {
-		project := r.project.in(file)
-		data, err := project.read()
-		if err != nil {
-			return err
-		}
-		report, err := VerifyFile(file, data, r.ids)
-		if err != nil {
-			return err
-		}
-		names = append(names, bare(report.metadata.KeyGroups)...)
-	}
-	ruled, err := r.project.recipientsOf(r.files)
-	if err != nil {
-		return err
-	}
-	unknown, err := r.project.unconfirmed(ctx, r.ids, append(ruled, names...))
-	if err != nil || len(unknown) == 0 {
-		return err
-	}
-	return fail(ErrUnconfirmed, next.Say("Run %s, which asks about each of them; or remove them from .sops.yaml.", next.Target("secrets:init")),
-		"a new key would be encrypted for %s", shortAll(unknown))
+	return r.project.refuseUnconfirmed(ctx, r.ids, r.files, "")
 }
 
 // plan decides which keys are replaced: those of ours that are recipients.

@@ -257,6 +257,10 @@ func TestQuestions(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, ok)
 
+	versions, err := repo.Versions(t.Context(), "file")
+	require.NoError(t, err)
+	assert.Equal(t, []string{run(t, dir, "rev-parse", "HEAD")}, versions)
+
 	inside, err := repo.Inside(t.Context())
 	require.NoError(t, err)
 	assert.True(t, inside)

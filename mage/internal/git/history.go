@@ -230,10 +230,10 @@ func (r *Repo) File(ctx context.Context, commit, path string) (data []byte, ok b
 	return out, err == nil, err
 }
 
-// Versions are the commits that changed a file, newest first.
+// Versions are the commits that changed a file, newest first, those that removed it
+// too.
 func (r *Repo) Versions(ctx context.Context, path string) ([]string, error) {
-	out, _, err := r.Output(ctx, "log", "--all", "--full-history", "-m", "--no-textconv", "--no-ext-diff",
-		"--no-color", "--no-renames", "--diff-filter=d", "--format=%H", "--", path)
+	out, _, err := r.Output(ctx, "rev-list", "--all", "--full-history", "--", path)
 	if err != nil {
 		return nil, err
 	}
