@@ -87,7 +87,7 @@ func TestDefaultImageIsAllowed(t *testing.T) {
 var badFiles = map[string]struct{ text, want string }{
 	"unknown key":         {"host:\n", `v:1: unknown key "host"; did you mean "hosts"?`},
 	"unknown host key":    {"hosts:\n  a:\n    adress: x.y\n", `v:3: a: unknown key "adress"; did you mean "address"?`},
-	"unknown, far":        {"install:\n  colour: red\n", `v:2: install: unknown key "colour"; known keys: deadlines, engine, image, kexec, network`},
+	"unknown, far":        {"install:\n  colour: red\n", `v:2: install: unknown key "colour"; known keys: deadlines, diskKeys, engine, image, kexec, network`},
 	"case of a key":       {"hosts:\n  a:\n    hostkey: x\n", `v:3: a: unknown key "hostkey"; did you mean "hostKey"?`},
 	"duplicate key":       {"hosts: {}\nhosts: {}\n", `v:2: duplicate "hosts", first on line 1`},
 	"duplicate host":      {"hosts:\n  a:\n  b:\n  a:\n", `v:4: hosts: duplicate "a", first on line 2`},
