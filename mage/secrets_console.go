@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/dagadbm/vps/mage/deploy"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/secrets"
@@ -41,7 +40,7 @@ func (s *session) identities(ctx context.Context) (*secrets.Identities, error) {
 
 // declared are the secrets that nix/ asks for, as the last evaluation had them.
 func (s *session) declared(ctx context.Context) ([]secrets.Declared, error) {
-	list, asOf, err := deploy.DeclaredSecrets(ctx, s.Dir)
+	list, asOf, err := s.DeclaredSecrets(ctx)
 	if err == nil && !asOf.IsZero() {
 		s.UI.Warn("what nix/ declares is as of %s; %s finds out what changed since", asOf.Local().Format("2006-01-02 15:04"), next.Target("check"))
 	}

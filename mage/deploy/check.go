@@ -52,7 +52,7 @@ func (p *Project) Check(ctx context.Context, o CheckOptions) []Finding { return 
 
 func (p *Project) check(ctx context.Context, unread error, o CheckOptions) []Finding {
 	c := &checker{p: p, o: o, unread: unread}
-	c.tree = sync.OnceValues(func() (*tree.Tree, error) { return tree.Collect(ctx, p.Dir) })
+	c.tree = sync.OnceValues(func() (*tree.Tree, error) { return p.collect(ctx) })
 	c.engines = sync.OnceValues(func() (findings, string) { return c.engine(ctx) })
 	c.answer = sync.OnceValues(func() (*facts.Answer, error) { return c.ask(ctx) })
 	c.prepared = sync.OnceValues(func() (*prepared, error) { return p.prepare(ctx) })

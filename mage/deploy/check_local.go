@@ -15,7 +15,6 @@ import (
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
-	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/secrets"
 )
@@ -119,7 +118,7 @@ func (c *checker) lock(context.Context) (l findings) {
 	}
 	lock, err := facts.ReadLock(data)
 	if err != nil {
-		l.err(lockName, checkOld(data), next.Target("lock"))
+		l.err(lockName, c.p.checkOld(data), next.Target("lock"))
 		return l
 	}
 	text := fmt.Sprintf("pins %d inputs", len(lock.Pins()))
@@ -151,7 +150,7 @@ func (c *checker) secrets(ctx context.Context) (l findings) {
 func (c *checker) declared(ctx context.Context) ([]secrets.Declared, error) {
 	answer, err := c.answer()
 	if errors.As(err, new(notAsked)) {
-		if list, asOf, known := DeclaredSecrets(ctx, c.p.Dir); known == nil && asOf.IsZero() {
+		if list, asOf, known := c.p.DeclaredSecrets(ctx); known == nil && asOf.IsZero() {
 			return list, nil
 		}
 	}
@@ -174,7 +173,7 @@ func (c *checker) declared(ctx context.Context) ([]secrets.Declared, error) {
 
 // git: what is deployed should be what others can get.
 func (c *checker) git(ctx context.Context) (l findings) {
-	s, err := tree.Git(ctx, c.p.Dir)
+	s, err := c.p.gitState(ctx)
 	switch {
 	case err != nil:
 		l.err("git", err, next.Words("correct the repository"))

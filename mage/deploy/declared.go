@@ -12,7 +12,6 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
-	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/secrets"
 )
 
@@ -36,9 +35,9 @@ func Declared(list []facts.Secret) []secrets.Declared {
 // declares, as the last evaluation on this machine had them. asOf
 // is the time of that evaluation if the tree was changed since, else zero. Where
 // there was none it is an error: they are unknown.
-func DeclaredSecrets(ctx context.Context, dir string) (list []secrets.Declared, asOf time.Time, err error) {
-	kept, digest := facts.LoadKept(dir), ""
-	if t, err := tree.Collect(ctx, dir); err == nil {
+func (p *Project) DeclaredSecrets(ctx context.Context) (list []secrets.Declared, asOf time.Time, err error) {
+	kept, digest := facts.LoadKept(p.Dir), ""
+	if t, err := p.collect(ctx); err == nil {
 		digest = t.Manifest().Digest()
 	}
 	var all []facts.Secret
@@ -53,7 +52,7 @@ func DeclaredSecrets(ctx context.Context, dir string) (list []secrets.Declared, 
 		return Declared(all), asOf, nil
 	}
 	if shipped, ok := facts.Shipped(func(name string) ([]byte, error) {
-		return os.ReadFile(filepath.Join(dir, "nix", filepath.FromSlash(name)))
+		return os.ReadFile(filepath.Join(p.Dir, filepath.FromSlash(p.flakeFile(name))))
 	}); ok {
 		return Declared(shipped), asOf, nil
 	}

@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 
+	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/secrets"
@@ -176,7 +178,7 @@ func (b *beginning) nix() error {
 		return err
 	}
 	err := fs.WalkDir(nix.Files, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+		if err != nil || entry.IsDir() || path.Ext(name) == ".go" {
 			return err
 		}
 		text, err := nix.Files.ReadFile(name)
@@ -190,7 +192,7 @@ func (b *beginning) nix() error {
 
 // secrets makes the key and what is encrypted to it.
 func (b *beginning) secrets(ctx context.Context, o InitOptions) error {
-	declared, _, err := DeclaredSecrets(ctx, b.dir)
+	declared, _, err := (&Project{Dir: b.dir, config: config.Default()}).DeclaredSecrets(ctx)
 	if err != nil {
 		b.log.Warn("%v", err)
 	}

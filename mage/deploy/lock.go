@@ -30,17 +30,17 @@ type Move struct {
 // moved. An input limits it to that one; all others stay. The file is replaced
 // whole or not at all.
 func (p *Project) Lock(ctx context.Context, input string) ([]Move, error) {
-	t, err := tree.Collect(ctx, p.Dir)
+	t, err := p.collect(ctx)
 	if err != nil {
 		return nil, usage(err)
 	}
 	old, _ := t.File(lockName)
-	if err := errors.Join(checkInput(input), checkOld(old)); err != nil {
+	if err := errors.Join(checkInput(input), p.checkOld(old)); err != nil {
 		return nil, usage(err)
 	}
 	fresh, err := p.newLock(ctx, t, input)
 	if err != nil {
-		return nil, &Failure{Code: CodeFailed, Err: err, Now: "nix/flake.lock is as it was", Next: next.Or(next.Of(err), next.Target("lock"))}
+		return nil, &Failure{Code: CodeFailed, Err: err, Now: p.flakeFile(lockName) + " is as it was", Next: next.Or(next.Of(err), next.Target("lock"))}
 	}
 	if err := hasInput(fresh, input); err != nil {
 		return nil, usage(err)
@@ -50,14 +50,14 @@ func (p *Project) Lock(ctx context.Context, input string) ([]Move, error) {
 		err = p.writeLock(old, fresh)
 	}
 	if err != nil {
-		return nil, &Failure{Code: CodeFailed, Err: err, Now: "nix/flake.lock is as it was", Next: next.Target("lock")}
+		return nil, &Failure{Code: CodeFailed, Err: err, Now: p.flakeFile(lockName) + " is as it was", Next: next.Target("lock")}
 	}
 	return moves, nil
 }
 
 // Inputs are the inputs that nix/flake.lock pins, for a shell to complete.
 func (p *Project) Inputs() []string {
-	data, err := os.ReadFile(filepath.Join(p.Dir, "nix", lockName))
+	data, err := os.ReadFile(filepath.Join(p.Dir, filepath.FromSlash(p.flakeFile(lockName))))
 	if err != nil {
 		return nil
 	}
@@ -91,13 +91,13 @@ func checkInput(input string) error {
 
 // checkOld refuses a lock that Nix could not read either, after a merge by hand
 // for example: which revisions it means is for a person to say.
-func checkOld(old []byte) error {
+func (p *Project) checkOld(old []byte) error {
 	if len(old) == 0 {
 		return nil
 	}
 	if _, err := facts.ReadLock(old); err != nil {
-		return &Failure{Code: CodeUsage, Err: err, Now: "nix/flake.lock is as it was",
-			Next: next.Say("%s, or remove it to pin everything again; then: %s", next.Shell("git", "checkout", "nix/flake.lock"), next.Target("lock"))}
+		return &Failure{Code: CodeUsage, Err: err, Now: p.flakeFile(lockName) + " is as it was",
+			Next: next.Say("%s, or remove it to pin everything again; then: %s", next.Shell("git", "checkout", p.flakeFile(lockName)), next.Target("lock"))}
 	}
 	return nil
 }
@@ -164,7 +164,7 @@ func movesBetween(old, fresh []byte) ([]Move, error) {
 
 // writeLock replaces nix/flake.lock, unless somebody else did so meanwhile.
 func (p *Project) writeLock(old, fresh []byte) error {
-	path := filepath.Join(p.Dir, "nix", lockName)
+	path := filepath.Join(p.Dir, filepath.FromSlash(p.flakeFile(lockName)))
 	now, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write nix/flake.lock: %w", err)

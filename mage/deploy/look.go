@@ -54,7 +54,7 @@ func (p *Project) differences(ctx context.Context, host string, ids *secrets.Ide
 	if err != nil {
 		return tree.Difference{}, nil, err
 	}
-	t, err := tree.Collect(ctx, p.Dir)
+	t, err := p.collect(ctx)
 	if err != nil {
 		return tree.Difference{}, nil, usage(err)
 	}

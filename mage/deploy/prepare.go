@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
@@ -29,12 +30,12 @@ const secretsPath = "secrets/secrets.yaml"
 // prepare collects and checks the tree. Everything it refuses is refused before
 // a connection is made.
 func (p *Project) prepare(ctx context.Context) (*prepared, error) {
-	t, err := tree.Collect(ctx, p.Dir)
+	t, err := p.collect(ctx)
 	if err != nil {
 		return nil, usage(err)
 	}
 	pre := &prepared{tree: t, digest: t.Manifest().Digest(), warning: t.Warnings(), history: ancestry{dir: p.Dir}, kept: facts.LoadKept(p.Dir)}
-	if pre.git, err = tree.Git(ctx, p.Dir); err != nil {
+	if pre.git, err = p.gitState(ctx); err != nil {
 		return nil, usage(err)
 	}
 	if err := p.verifySecrets(ctx, pre); err != nil {
@@ -50,22 +51,49 @@ func (p *Project) prepare(ctx context.Context) (*prepared, error) {
 
 // verifySecrets checks the very bytes that are going to be sent.
 func (p *Project) verifySecrets(ctx context.Context, pre *prepared) error {
-	data, ok := pre.tree.File(secretsPath)
-	if !ok {
-		return fmt.Errorf("the tree has no %s", secretsPath)
+	files := sopsFiles(pre.tree)
+	pre.report = &secrets.Report{}
+	if len(files) == 0 {
+		return nil // nothing here is encrypted with sops
 	}
 	ids, err := p.identities(ctx)
 	if err != nil {
 		return err
 	}
 	pre.ids = ids
-	if pre.report, err = secrets.VerifyBytes(data, ids); err != nil {
-		return err
+	for _, path := range files {
+		data, _ := pre.tree.File(path)
+		report, err := secrets.VerifyFile(pre.tree.Source(path), data, ids)
+		if err != nil && path != secretsPath && errors.Is(err, secrets.ErrWrongKey) {
+			pre.warning = append(pre.warning, fmt.Sprintf("%s is encrypted for others: it is deployed, and cannot be checked here", pre.tree.Source(path)))
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if path == secretsPath {
+			pre.report = report
+		}
 	}
 	if p.allowExample {
 		return nil
 	}
 	return secrets.RefuseExample(ids, pre.report)
+}
+
+// sopsFiles are the files of a tree that sops encrypted, secrets.yaml first.
+func sopsFiles(t *tree.Tree) []string {
+	var files []string
+	for _, e := range t.Manifest().Entries() {
+		data, regular := t.File(e.Path)
+		switch {
+		case e.Path == secretsPath:
+			files = append([]string{e.Path}, files...)
+		case regular && secrets.Encrypted(e.Path, data):
+			files = append(files, e.Path)
+		}
+	}
+	return files
 }
 
 // facts are what Nix said about an output of this very tree. Without an evaluation

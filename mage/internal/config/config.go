@@ -19,6 +19,7 @@ const FileName = "vps.yaml"
 const (
 	DefaultPort   = 2222
 	DefaultUser   = "root"
+	DefaultNix    = "nix"
 	DefaultEngine = "docker"
 	// DefaultImage holds the Nix that runs the installer. It is pinned so that
 	// an install next year is the install that was tested; nixos-anywhere's
@@ -33,6 +34,9 @@ const maxFileSize = 1 << 20
 type Config struct {
 	// Path is where vps.yaml is, or would be.
 	Path string
+	// Nix is the folder with flake.nix, in the project and with slashes; "." is the
+	// project's own folder.
+	Nix string
 	// Hosts are in the order of the file.
 	Hosts []HostEntry
 	// Install says how bootstrap installs.
@@ -76,7 +80,7 @@ type Kexec struct {
 
 // Default is the configuration of a project without a vps.yaml.
 func Default() *Config {
-	return &Config{Install: Install{Image: DefaultImage, Engine: DefaultEngine}}
+	return &Config{Nix: DefaultNix, Install: Install{Image: DefaultImage, Engine: DefaultEngine}}
 }
 
 // Load reads dir/vps.yaml, where dir is the project's folder. A missing file is

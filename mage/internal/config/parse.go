@@ -125,6 +125,7 @@ var (
 func (p *parser) root(cfg *Config, n *yaml.Node) {
 	p.fields(n, "", map[string]func(*yaml.Node){
 		"hosts":   func(v *yaml.Node) { cfg.Hosts = p.hosts(v) },
+		"nix":     func(v *yaml.Node) { p.nix(&cfg.Nix, v) },
 		"install": func(v *yaml.Node) { p.install(&cfg.Install, v) },
 	})
 }

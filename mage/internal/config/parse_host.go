@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -148,6 +149,25 @@ func parsePort(s string) (int, error) {
 		return 0, fmt.Errorf("%q is not a port (1 to 65535)", s)
 	}
 	return int(port), nil
+}
+
+// nix reads the folder with flake.nix.
+func (p *parser) nix(to *string, n *yaml.Node) {
+	if folder := p.checked(n, "nix", checkFolder); folder != "" {
+		*to = folder
+	}
+}
+
+// checkFolder takes a folder of the project that can be deployed.
+func checkFolder(s string) error {
+	first, _, _ := strings.Cut(s, "/")
+	switch {
+	case !fs.ValidPath(s):
+		return fmt.Errorf("%q is not a folder in the project, such as nix, infra/nix or .", s)
+	case first == ".git" || first == ".vps" || first == "secrets":
+		return fmt.Errorf("%q is not deployed as a flake", s)
+	}
+	return nil
 }
 
 func (p *parser) install(in *Install, n *yaml.Node) {

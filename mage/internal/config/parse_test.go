@@ -13,6 +13,7 @@ import (
 )
 
 const fullFile = `# our servers
+nix: infra/nix
 hosts:
   web-1:
     address: 203.0.113.10
@@ -42,8 +43,8 @@ func TestParseReadsEveryKey(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []HostEntry{
 		{Name: "web-1", Address: "203.0.113.10", Port: 2200, User: "admin", Identity: "~/.ssh/id_ed25519",
-			System: "x86", Flake: "vps-x86", Tags: []string{"prod", "web"}, HostKey: keyA, Line: 3},
-		{Name: "db-1", Line: 12},
+			System: "x86", Flake: "vps-x86", Tags: []string{"prod", "web"}, HostKey: keyA, Line: 4},
+		{Name: "db-1", Line: 13},
 	}, cfg.Hosts)
 	assert.Equal(t, Install{
 		Image:     "nixos/nix:2.32.1",
@@ -52,8 +53,23 @@ func TestParseReadsEveryKey(t *testing.T) {
 		Kexec:     &Kexec{URL: "https://example.org/kexec.tar.gz", SHA256: strings.Repeat("a", 64)},
 		Deadlines: map[string]time.Duration{"build": 90 * time.Minute, "reboot": 90 * time.Second},
 	}, cfg.Install)
+	assert.Equal(t, "infra/nix", cfg.Nix)
 	assert.Equal(t, []string{"web-1", "db-1"}, cfg.Names())
 	assert.Equal(t, []string{"prod", "web"}, cfg.Tags())
+}
+
+// What is deployed lies in the project, and is no secret.
+func TestParseNixFolder(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"nix: .": ".", "nix: nixos": "nixos", "nix: a/b": "a/b", "hosts:": "nix"} {
+		cfg, err := Parse("vps.yaml", []byte(text))
+		require.NoError(t, err, text)
+		assert.Equal(t, want, cfg.Nix, text)
+	}
+	for _, text := range []string{"nix: /etc/nixos", "nix: ../other", "nix: a/../b", "nix: ./nix", "nix: nix/", "nix: .git", "nix: .vps/x", "nix: secrets", "nix: [a]"} {
+		_, err := Parse("vps.yaml", []byte(text))
+		assert.Error(t, err, text)
+	}
 }
 
 func TestParseGivesDefaults(t *testing.T) {

@@ -65,7 +65,7 @@ func (n *Nix) Run(ctx context.Context, print string, args ...string) ([]byte, er
 	var exit *container.ExitError
 	switch {
 	case errors.As(err, &exit):
-		return nil, newNixError(args[0], exit.Code, stderr.String(), n.inTree)
+		return nil, newNixError(args[0], exit.Code, stderr.String(), n.source)
 	case err != nil:
 		return nil, err
 	case stdout.over:
@@ -74,9 +74,12 @@ func (n *Nix) Run(ctx context.Context, print string, args ...string) ([]byte, er
 	return stdout.data, nil
 }
 
-func (n *Nix) inTree(path string) bool {
-	_, ok := n.Tree.File(path)
-	return ok
+// source names the file of the project that is at a path of the tree, or gives "".
+func (n *Nix) source(path string) string {
+	if _, ok := n.Tree.File(path); !ok {
+		return ""
+	}
+	return n.Tree.Source(path)
 }
 
 // GetImage makes sure that the engine has the image.

@@ -49,10 +49,10 @@ var (
 
 // newNixError cuts what Nix wrote to its last error and the place in the tree
 // that is nearest to it. Nix writes the trace first and what is wrong last.
-func newNixError(command string, code int, stderr string, inTree func(path string) bool) *NixError {
+func newNixError(command string, code int, stderr string, source func(path string) string) *NixError {
 	lines := strings.Split(escapes.ReplaceAllString(stderr, ""), "\n")
 	at := lastError(lines)
-	e := &NixError{Command: command, Text: nixMessage(lines, at), Place: nixPlaceNear(lines, at, inTree)}
+	e := &NixError{Command: command, Text: nixMessage(lines, at), Place: nixPlaceNear(lines, at, source)}
 	switch {
 	case code == 137:
 		e.Text = outOfMemory
@@ -98,35 +98,35 @@ func nixMessage(lines []string, at int) string {
 
 // nixPlaceNear finds the place of our own files that is nearest to an error:
 // behind it, where Nix shows the culprit, else before it, in the trace.
-func nixPlaceNear(lines []string, at int, inTree func(string) bool) string {
+func nixPlaceNear(lines []string, at int, source func(path string) string) string {
 	if at < 0 {
 		return ""
 	}
 	for _, line := range lines[at:] {
-		if place := ourPlace(line, inTree); place != "" {
+		if place := ourPlace(line, source); place != "" {
 			return place
 		}
 	}
 	for i := at - 1; i >= 0; i-- {
-		if place := ourPlace(lines[i], inTree); place != "" {
+		if place := ourPlace(lines[i], source); place != "" {
 			return place
 		}
 	}
 	return ""
 }
 
-func ourPlace(line string, inTree func(string) bool) string {
+func ourPlace(line string, source func(path string) string) string {
 	m := nixPlace.FindStringSubmatch(line)
 	if m == nil {
 		return ""
 	}
-	source := nixSource.FindStringSubmatch(m[1])
-	if source == nil || !inTree(source[1]) {
+	found := nixSource.FindStringSubmatch(m[1])
+	if found == nil {
 		return ""
 	}
-	path := source[1]
-	if !strings.HasPrefix(path, "secrets/") && path != ".sops.yaml" {
-		path = "nix/" + path
+	name := source(found[1])
+	if name == "" {
+		return ""
 	}
-	return path + ":" + m[2] + ":" + m[3]
+	return name + ":" + m[2] + ":" + m[3]
 }

@@ -26,6 +26,7 @@ type detail struct {
 
 // details are by the field's path in vps.yaml; * is any name.
 var details = map[string]detail{
+	"nix":               {text: "Folder with flake.nix, which is deployed; . is the project's own.", more: node{"default": config.DefaultNix}},
 	"hosts":             {text: "The servers, by the names that targets call them."},
 	"hosts.*.address":   {text: "Name, IPv4 or IPv6 address; else what ~/.ssh/config has for the name."},
 	"hosts.*.port":      {text: "SSH port once NixOS runs.", more: node{"minimum": 1, "maximum": 65535, "default": config.DefaultPort}},

@@ -31,7 +31,8 @@ func TestSchemaFileIsUpToDate(t *testing.T) {
 }
 
 // sample has every key that vps.yaml may have.
-const sample = `hosts:
+const sample = `nix: nix
+hosts:
   web-1:
     address: 203.0.113.10
     port: 2222

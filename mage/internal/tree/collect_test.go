@@ -32,7 +32,7 @@ func TestCollectWithoutGit(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "nix", "empty"), 0o755))
 	tr := collect(t, dir)
 	assert.Equal(t, []string{
-		".sops.yaml", "bin/run", "flake.nix", "link", "modules/base.nix", "secrets/secrets.yaml", "sub/x",
+		".sops.yaml", "bin/run", "flake.nix", "link", "modules/base.nix", "modules/gen.go", "secrets/secrets.yaml", "sub/x",
 	}, paths(tr.Manifest()))
 	assert.Equal(t, []string{"not a git repository: all of nix/ is deployed"}, tr.Warnings())
 
@@ -47,6 +47,96 @@ func TestCollectWithoutGit(t *testing.T) {
 	assert.Equal(t, "{ }\n", string(data))
 	_, ok = tr.File("link")
 	assert.False(t, ok)
+}
+
+// A flake at the root of its repository is deployed as it is. What this machine
+// keeps there for itself never is, whether git ignores it or not.
+func TestCollectWhereTheFlakeIsAtTheRoot(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{
+		"flake.nix":             "{ outputs = _: { }; }\n",
+		"hosts/web/default.nix": "{ }\n",
+		"app/main.go":           "package main\n",
+		"app/go.mod":            "module app\n",
+		"nix/embed.go":          "package nix\n",
+		"vps.yaml":              "nix: .\n",
+		"sub/vps.yaml":          "of something else\n",
+		".gitignore":            "/ignored\n",
+		"ignored":               "AGE-SECRET-KEY-1\n",
+		".vps/trust.json":       "{}\n",
+		"secrets/age-key.txt":   "AGE-SECRET-KEY-1\n",
+	}
+	want := []string{
+		".gitignore", ".sops.yaml", "app/go.mod", "app/main.go", "flake.nix", "hosts/web/default.nix",
+		"nix/embed.go", "nix/flake.nix", "secrets/secrets.yaml", "sub/vps.yaml",
+	}
+	dir := project(t, files)
+	runGit(t, dir, "init", "-q")
+	p := Project{Dir: dir, Nix: "."}
+	tr, err := p.Collect(t.Context())
+	require.NoError(t, err, "nothing is committed yet")
+	assert.Equal(t, want, paths(tr.Manifest()))
+	assert.Equal(t, "nix/flake.nix", tr.Source("nix/flake.nix"))
+
+	commit(t, dir)
+	state, err := p.Git(t.Context())
+	require.NoError(t, err)
+	assert.False(t, state.Dirty)
+	write(t, dir, map[string]string{"vps.yaml": "nix: .\nhosts: {}\n"})
+	state, err = p.Git(t.Context())
+	require.NoError(t, err)
+	assert.False(t, state.Dirty, "vps.yaml is not deployed")
+	write(t, dir, map[string]string{"app/main.go": "package changed\n"})
+	state, err = p.Git(t.Context())
+	require.NoError(t, err)
+	assert.True(t, state.Dirty)
+
+	outside := project(t, files)
+	require.NoError(t, os.Remove(filepath.Join(outside, "ignored")))
+	tr, err = Project{Dir: outside, Nix: "."}.Collect(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, want, paths(tr.Manifest()), "without git")
+}
+
+func TestCollectOfAnotherFolder(t *testing.T) {
+	t.Parallel()
+	dir := repository(t, map[string]string{"infra/nixos/flake.nix": "{ }\n", "infra/other": "x", "infra/nixos/modules/a.nix": "{ }\n"})
+	tr, err := Project{Dir: dir, Nix: "infra/nixos"}.Collect(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{".sops.yaml", "flake.nix", "modules/a.nix", "secrets/secrets.yaml"}, paths(tr.Manifest()))
+	assert.Equal(t, "infra/nixos/modules/a.nix", tr.Source("modules/a.nix"))
+	assert.Equal(t, "secrets/secrets.yaml", tr.Source("secrets/secrets.yaml"))
+
+	_, err = Project{Dir: dir, Nix: "infra"}.Collect(t.Context())
+	var e *Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, "infra/flake.nix", e.Path)
+}
+
+// A second sops file keeps its place, wherever it lies.
+func TestCollectTakesEverySopsFile(t *testing.T) {
+	t.Parallel()
+	dir := repository(t, map[string]string{"secrets/more.yaml": sealed, "hosts/web.yaml": sealed, "secrets/notes.txt": "x"})
+	tr, err := Project{Dir: dir, Sops: []string{"hosts/web.yaml", "secrets/more.yaml"}}.Collect(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{".sops.yaml", "flake.nix", "hosts/web.yaml", "secrets/more.yaml", "secrets/secrets.yaml"}, paths(tr.Manifest()))
+	assert.Equal(t, "hosts/web.yaml", tr.Source("hosts/web.yaml"))
+
+	write(t, dir, map[string]string{"nix/hosts/web.yaml": "x"})
+	_, err = Project{Dir: dir, Sops: []string{"hosts/web.yaml"}}.Collect(t.Context())
+	assert.ErrorContains(t, err, "its place on the server is that of")
+}
+
+// An owner who decrypts otherwise, or not at all, need not have secrets.yaml.
+func TestCollectWithoutSecrets(t *testing.T) {
+	t.Parallel()
+	dir := repository(t, map[string]string{"flake.nix": "{ }\n"})
+	runGit(t, dir, "rm", "-q", "secrets/secrets.yaml", ".sops.yaml")
+	_, err := Project{Dir: dir}.Collect(t.Context())
+	assert.ErrorContains(t, err, "secrets/secrets.yaml")
+	tr, err := Project{Dir: dir, Nix: "."}.Collect(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, tr.Warnings())
 }
 
 func TestCollectSaysThatSopsConfigIsMissing(t *testing.T) {
@@ -247,7 +337,7 @@ func TestReadNoticesChanges(t *testing.T) {
 			t.Parallel()
 			dir := project(t, map[string]string{"nix/a": "before", "nix/a.new": "after!"})
 			full := filepath.Join(dir, "nix/a")
-			files, err := statAll(dir, []string{"nix/a"})
+			files, err := Project{Dir: dir}.statAll([]string{"nix/a"})
 			require.NoError(t, err)
 			r, err := files[0].open(full)
 			require.NoError(t, err)

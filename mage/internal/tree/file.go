@@ -21,44 +21,51 @@ type file struct {
 }
 
 // treePath says where a file of the project is in the tree; deployed is false
-// for the Go files among them.
-func treePath(name string) (path string, deployed bool) {
-	inner, ok := strings.CutPrefix(name, nixDir+"/")
+// for what stays on this machine.
+func (p Project) treePath(name string) (path string, deployed bool) {
+	if p.root() {
+		return name, !kept(name)
+	}
+	inner, ok := strings.CutPrefix(name, p.nix()+"/")
 	if !ok {
 		return name, true
 	}
-	return inner, !strings.HasSuffix(inner, ".go")
+	return inner, name != ownGo
 }
 
+// ownGo is the one Go file in nix/ that belongs to the targets: every other one may
+// be a program that the flake packages.
+const ownGo = "nix/embed.go"
+
 // sourceOf is the inverse of treePath, for messages.
-func sourceOf(path string) string {
-	if path == secretsFile || path == sopsConfig {
+func (p Project) sourceOf(path string) string {
+	if path == secretsFile || path == sopsConfig || slices.Contains(p.Sops, path) || p.root() {
 		return path
 	}
-	return nixDir + "/" + path
+	return p.nix() + "/" + path
 }
 
 // statAll looks at what was listed, sorted by name. What is gone is left out:
 // git also lists what was deleted but not committed, or is not checked out.
-func statAll(dir string, names []string) ([]file, error) {
+func (p Project) statAll(names []string) ([]file, error) {
 	var files []file
 	var bad problems
 	folders := make(map[string]bool)
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	for _, name := range names {
-		path, deployed := treePath(name)
-		if !deployed || !inFolders(dir, name, folders) {
+		path, deployed := p.treePath(name)
+		if !deployed || !inFolders(p.Dir, name, folders) {
 			continue
 		}
 		reason := checkPath(path)
-		if path != name && (path == secretsFile || path == sopsConfig) {
+		if path != name && (path == secretsFile || path == sopsConfig || slices.Contains(p.Sops, path)) {
 			reason = fmt.Sprintf("its place on the server is that of %q", path)
 		}
 		if reason != "" {
 			bad.add(&Error{Path: name, Reason: reason, Next: next.Words("rename it, or let git ignore it")})
 			continue
 		}
-		info, err := os.Lstat(filepath.Join(dir, name))
+		info, err := os.Lstat(filepath.Join(p.Dir, name))
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		case err != nil:

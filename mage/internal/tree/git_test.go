@@ -216,7 +216,7 @@ func TestGitState(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, outside)
 
-	dir := repository(t, map[string]string{"nix/gen.go": "package nix\n"})
+	dir := repository(t, map[string]string{"nix/embed.go": "package nix\n"})
 	first := runGit(t, dir, "rev-parse", "HEAD")
 	state := func() GitState {
 		s, err := Git(ctx, dir)
@@ -224,7 +224,7 @@ func TestGitState(t *testing.T) {
 		return s
 	}
 	assert.Equal(t, GitState{InRepo: true, Commit: first, Branch: "main"}, state())
-	write(t, dir, map[string]string{"README.md": "new", "nix/gen.go": "package changed\n"})
+	write(t, dir, map[string]string{"README.md": "new", "nix/embed.go": "package changed\n"})
 	assert.False(t, state().Dirty, "neither is deployed")
 	write(t, dir, map[string]string{"nix/untracked file": "x"})
 	assert.True(t, state().Dirty)

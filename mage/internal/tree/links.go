@@ -13,7 +13,7 @@ const maxHops = 40
 
 // checkLinks makes sure that every link stays inside the tree, on the whole
 // way and not only at its end. It gives the links to what is not there.
-func checkLinks(m Manifest) (dangling []Entry, err error) {
+func (p Project) checkLinks(m Manifest) (dangling []Entry, err error) {
 	r := resolver{links: make(map[string]string), exists: map[string]bool{"": true}}
 	for _, e := range m.entries {
 		if e.Type == TypeLink {
@@ -32,9 +32,9 @@ func checkLinks(m Manifest) (dangling []Entry, err error) {
 		end, reason := r.follow(e.Path)
 		if reason != "" {
 			bad.add(&Error{
-				Path:   sourceOf(e.Path),
+				Path:   p.sourceOf(e.Path),
 				Reason: fmt.Sprintf("it links to %q, %s", e.Target, reason),
-				Next:   next.Words("link to a file below nix/ with a relative path, or copy the file there"),
+				Next:   next.Words("link to a file of the same folder with a relative path, or copy the file there"),
 			})
 		} else if !r.exists[end] {
 			dangling = append(dangling, e)

@@ -1,10 +1,13 @@
 package tree
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -12,14 +15,48 @@ import (
 	"github.com/dagadbm/vps/mage/internal/next"
 )
 
-// The parts of a project that are deployed.
+// The parts of a project that are deployed, beside the folder with flake.nix.
 const (
-	nixDir      = "nix"
 	secretsFile = "secrets/secrets.yaml"
 	sopsConfig  = ".sops.yaml"
 )
 
-var sources = []string{nixDir, secretsFile, sopsConfig}
+// Project says what of a folder is deployed.
+type Project struct {
+	Dir string
+	// Nix is the folder with flake.nix, in Dir and with slashes: it becomes the root
+	// of the tree. "" is nix, and "." is Dir itself, so that all of it is deployed.
+	Nix string
+	// Sops are encrypted files beside secrets/secrets.yaml, as paths in Dir. They
+	// keep their places; those below Nix need not be named.
+	Sops []string
+}
+
+const defaultNix = "nix"
+
+func (p Project) nix() string { return cmp.Or(p.Nix, defaultNix) }
+
+// root says whether the flake is in the project's own folder.
+func (p Project) root() bool { return p.nix() == "." }
+
+// flake is the path of a file of the flake's folder in the project.
+func (p Project) flake(name string) string { return path.Join(p.nix(), name) }
+
+// sources are what git is asked about.
+func (p Project) sources() []string {
+	if p.root() {
+		return []string{"."}
+	}
+	return append([]string{p.nix(), secretsFile, sopsConfig}, p.Sops...)
+}
+
+// kept are what stays on this machine even where all of a project is deployed:
+// what vps itself keeps there, and the private key.
+func kept(name string) bool {
+	folder, _, _ := strings.Cut(name, "/")
+	key, _ := path.Match("secrets/age-key*.txt", name)
+	return name == "vps.yaml" || folder == ".vps" || key
+}
 
 // listing is what a project offers: paths relative to it, in no order, perhaps
 // twice, perhaps of files that are gone.
@@ -30,40 +67,48 @@ type listing struct {
 }
 
 // list asks git, or walks the folders where there is no git.
-func list(ctx context.Context, dir string) (listing, error) {
-	l, err := listGit(ctx, dir)
+func (p Project) list(ctx context.Context) (listing, error) {
+	l, err := p.listGit(ctx)
 	switch {
 	case errors.Is(err, git.ErrNoGit):
-		return listAll(ctx, dir, "git is not installed: all of nix/ is deployed, also what a .gitignore names")
+		return p.listAll(ctx, fmt.Sprintf("git is not installed: all of %s is deployed, also what a .gitignore names", p.folder()))
 	case errors.Is(err, git.ErrNoRepository):
-		return listAll(ctx, dir, "not a git repository: all of nix/ is deployed")
+		return p.listAll(ctx, fmt.Sprintf("not a git repository: all of %s is deployed", p.folder()))
 	}
 	return l, err
 }
 
+// folder is what is deployed, for a person.
+func (p Project) folder() string {
+	if p.root() {
+		return "the folder"
+	}
+	return p.nix() + "/"
+}
+
 // listGit lists what git tracks and what it does not ignore.
-func listGit(ctx context.Context, dir string) (listing, error) {
-	repo := git.In(dir)
-	tracked, _, err := repo.Output(ctx, append([]string{"ls-files", "-z", "--cached", "--stage", "--"}, sources...)...)
+func (p Project) listGit(ctx context.Context) (listing, error) {
+	repo := git.In(p.Dir)
+	tracked, _, err := repo.Output(ctx, append([]string{"ls-files", "-z", "--cached", "--stage", "--"}, p.sources()...)...)
 	if err != nil {
 		return listing{}, err
 	}
-	others, stderr, err := repo.Output(ctx, append([]string{"ls-files", "-z", "--others", "--exclude-standard", "--"}, sources...)...)
+	others, stderr, err := repo.Output(ctx, append([]string{"ls-files", "-z", "--others", "--exclude-standard", "--"}, p.sources()...)...)
 	if err != nil {
 		return listing{}, err
 	}
 	// git warns about a folder that it cannot read, and goes on without it.
 	if strings.Contains(stderr, "could not open directory") {
-		return listing{}, &git.Error{Question: "ls-files", Dir: dir, Stderr: stderr, Err: fs.ErrPermission}
+		return listing{}, &git.Error{Question: "ls-files", Dir: p.Dir, Stderr: stderr, Err: fs.ErrPermission}
 	}
-	special, err := listSpecial(ctx, dir)
+	special, err := p.listSpecial(ctx)
 	if err != nil {
 		return listing{}, err
 	}
 	l := listing{names: special}
 	var bad problems
 	for record := range strings.SplitSeq(string(tracked), "\x00") {
-		bad.add(l.addTracked(dir, record))
+		bad.add(l.addTracked(p.Dir, record))
 	}
 	for name := range strings.SplitSeq(string(others), "\x00") {
 		bad.add(l.addUntracked(name))

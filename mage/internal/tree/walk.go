@@ -11,18 +11,18 @@ import (
 	"github.com/dagadbm/vps/mage/internal/next"
 )
 
-// listSpecial finds the sockets, pipes and devices below nix/, which git passes
+// listSpecial finds the sockets, pipes and devices of the flake's folder, which git passes
 // over in silence, unless they are ignored.
-func listSpecial(ctx context.Context, dir string) ([]string, error) {
+func (p Project) listSpecial(ctx context.Context) ([]string, error) {
 	// What cannot be walked is ignored here: git has complained about it, or
 	// ignores it as well.
-	names, _ := walk(ctx, dir, func(d fs.DirEntry) bool {
+	names, _ := p.walk(ctx, func(d fs.DirEntry) bool {
 		return d.Type()&^(fs.ModeDir|fs.ModeSymlink) != 0
 	})
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	repo := git.In(dir)
+	repo := git.In(p.Dir)
 	kept := names[:0]
 	for _, name := range names {
 		ignored, err := repo.Ask(ctx, "check-ignore", "--quiet", "--", name)
@@ -37,21 +37,21 @@ func listSpecial(ctx context.Context, dir string) ([]string, error) {
 }
 
 // listAll lists every file without asking git.
-func listAll(ctx context.Context, dir, warning string) (listing, error) {
-	names, err := walk(ctx, dir, func(d fs.DirEntry) bool { return !d.IsDir() })
+func (p Project) listAll(ctx context.Context, warning string) (listing, error) {
+	names, err := p.walk(ctx, func(d fs.DirEntry) bool { return !d.IsDir() })
 	if err != nil {
 		return listing{}, err
 	}
-	return listing{names: append(names, secretsFile, sopsConfig), warnings: []string{warning}}, nil
+	return listing{names: append(append(names, secretsFile, sopsConfig), p.Sops...), warnings: []string{warning}}, nil
 }
 
-// walk lists the paths below nix/ that are wanted, without what is in a .git.
+// walk lists the paths of the flake's folder that are wanted, without what is in a .git.
 // It goes on behind what it cannot read, and reports the first of that.
-func walk(ctx context.Context, dir string, want func(fs.DirEntry) bool) ([]string, error) {
+func (p Project) walk(ctx context.Context, want func(fs.DirEntry) bool) ([]string, error) {
 	var names []string
 	var failed error
-	err := filepath.WalkDir(filepath.Join(dir, nixDir), func(file string, d fs.DirEntry, err error) error {
-		name, relErr := filepath.Rel(dir, file)
+	err := filepath.WalkDir(filepath.Join(p.Dir, filepath.FromSlash(p.nix())), func(file string, d fs.DirEntry, err error) error {
+		name, relErr := filepath.Rel(p.Dir, file)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
