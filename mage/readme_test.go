@@ -16,9 +16,44 @@ import (
 
 func readme(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile("../README.md")
+	return document(t, "README.md")
+}
+
+func document(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", name))
 	require.NoError(t, err)
 	return string(text)
+}
+
+// documentNames are the README and the pages that it leads to.
+func documentNames(t *testing.T) []string {
+	t.Helper()
+	names := []string{"README.md"}
+	for _, pattern := range []string{"../docs/*.md", "../docs/decisions/*.md"} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		for _, name := range found {
+			names = append(names, strings.TrimPrefix(name, "../"))
+		}
+	}
+	require.Greater(t, len(names), 10)
+	return names
+}
+
+func documents(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for _, name := range documentNames(t) {
+		b.WriteString(document(t, name))
+	}
+	return b.String()
+}
+
+// A newcomer reads it whole, or not at all.
+func TestReadmeIsShort(t *testing.T) {
+	t.Parallel()
+	assert.LessOrEqual(t, strings.Count(readme(t), "\n"), 250)
 }
 
 // command is a target as the README calls it.
@@ -40,7 +75,7 @@ func TestReadmeNamesOnlyTargetsAndFlagsThatExist(t *testing.T) {
 			flags[name] = append(flags[name], strings.ToLower(a.Name))
 		}
 	}
-	found := command.FindAllStringSubmatch(readme(t), -1)
+	found := command.FindAllStringSubmatch(documents(t), -1)
 	require.Greater(t, len(found), 20, "the README's commands are found")
 	for _, m := range found {
 		target := strings.ToLower(m[1])
@@ -64,8 +99,7 @@ func TestReadmeNamesOnlyTargetsAndFlagsThatExist(t *testing.T) {
 func TestReadmeTroubleshootsMessagesThatExist(t *testing.T) {
 	t.Parallel()
 	code := sourceText(t)
-	_, table, found := strings.Cut(readme(t), "\n## Troubleshooting")
-	require.True(t, found)
+	table := document(t, "docs/troubleshooting.md")
 	rows := regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(table, -1)
 	require.GreaterOrEqual(t, len(rows), 20)
 	for _, row := range rows {
@@ -113,10 +147,11 @@ func TestReadmeHasTheManualsExitCodes(t *testing.T) {
 // Files that the README links to are there.
 func TestReadmeLinksToWhatIsThere(t *testing.T) {
 	t.Parallel()
-	links := regexp.MustCompile(`\]\(([^)h#][^)]*)\)`).FindAllStringSubmatch(readme(t), -1)
-	require.NotEmpty(t, links)
-	for _, l := range links {
-		_, err := os.Stat(filepath.Join("..", l[1]))
-		assert.NoError(t, err)
+	for _, name := range documentNames(t) {
+		links := regexp.MustCompile(`\]\(([^)h#<][^)]*)\)`).FindAllStringSubmatch(document(t, name), -1)
+		for _, l := range links {
+			_, err := os.Stat(filepath.Join("..", filepath.Dir(name), l[1]))
+			assert.NoError(t, err, name)
+		}
 	}
 }
