@@ -18,25 +18,28 @@
 //
 // # ssh_config
 //
-// Where an ssh program is installed, `ssh -G` is asked, so Match in all its
-// forms, Include, quoting and canonical names mean what they mean to ssh.
-// Its answer does not say which values were configured and which are ssh's
-// own defaults, and ours differ (2222 and root, not 22 and the login name), so
-// a second question repeats the first with other defaults: what differs
-// between the two answers was not configured.
+// The ssh program is asked (`ssh -G`), so Match in all its forms, Include, quoting
+// and canonical names mean what they mean to ssh. Its answer does not say which
+// values were configured and which are ssh's own defaults, and ours differ (2222
+// and root, not 22 and the login name), so a second question repeats the first with
+// other defaults: what differs between the two answers was not configured. A third,
+// once for all hosts, asks what ssh says without any file.
 //
-// Without an ssh program the files are read here. Whatever that reader cannot
-// decide (Match exec, CanonicalizeHostname, an unknown keyword) is an error
-// that names file and line: it never guesses, because a guess could be another
-// machine. kevinburke/ssh_config v1.6 was tried and is not used: its `?` also
-// matches no character at all, it cuts quoted values at `#`, tells nothing of
-// the line of a Host or Match, and rejects a whole file for any Match that is
-// not `host` or `all`.
+// Every keyword of ssh_config(5) has its place in one table (keywords.go): it is
+// honoured, refused by name, told when a login fails for want of it, or no part of a
+// login. One that the table does not know, of a newer ssh, is refused once a file
+// sets it.
+//
+// On a machine with an ssh_config and no ssh program every host is refused, with the
+// reason: what a reader made here could not decide, it would guess, and a guess could
+// be another machine. Without any file nothing is asked.
 //
 // Set VPS_SSH_CONFIG to a file to use it in place of the user's and the
 // system's ssh_config (as `ssh -F` does), or to none to use neither.
 //
-// ProxyCommand is not supported, since no program is run to connect: use
-// ProxyJump. Hosts on the way (ProxyJump) come from ssh_config alone and keep
-// ssh's defaults, port 22 and the local login name.
+// ProxyCommand and KnownHostsCommand are refused, since no program is run to
+// connect. Hosts on the way (ProxyJump) come from ssh_config alone and keep ssh's
+// defaults, port 22 and the local login name.
+//
+// ~ is the home folder of the password file, as for ssh, whatever HOME says.
 package config
