@@ -66,6 +66,9 @@ func (p *Project) Update(ctx context.Context, hosts string, o UpdateOptions) ([]
 	if err != nil {
 		return nil, err
 	}
+	if err := p.verifySigned(ctx, pre, o.Yes); err != nil {
+		return nil, usage(err)
+	}
 	p.warn(pre, o)
 	results := p.fleet(ctx, list, o.Parallel, func(ctx context.Context, h config.Host, line *observe.Line) Result {
 		return p.updateOf(pre, o, h, line).run(ctx)

@@ -41,6 +41,9 @@ type Config struct {
 	Hosts []HostEntry
 	// Install says how bootstrap installs.
 	Install Install
+	// Signers is a file in the project, in the format of ssh-keygen's allowed
+	// signers: update deploys only commits that one of them signed. "" asks for none.
+	Signers string
 }
 
 // HostEntry is one host as vps.yaml declares it. A zero field is not declared.

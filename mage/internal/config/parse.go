@@ -127,6 +127,7 @@ func (p *parser) root(cfg *Config, n *yaml.Node) {
 		"hosts":   func(v *yaml.Node) { cfg.Hosts = p.hosts(v) },
 		"nix":     func(v *yaml.Node) { p.nix(&cfg.Nix, v) },
 		"install": func(v *yaml.Node) { p.install(&cfg.Install, v) },
+		"signers": func(v *yaml.Node) { cfg.Signers = p.checked(v, "signers", checkInProject) },
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -280,6 +281,13 @@ func checkImage(s string) error {
 // networkForm is a network's name, or a kind of network and its options, as the
 // engines' --network takes it.
 var networkForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:=,-]*$`)
+
+func checkInProject(s string) error {
+	if !filepath.IsLocal(filepath.FromSlash(s)) {
+		return fmt.Errorf("%q is not the path of a file in the project", s)
+	}
+	return nil
+}
 
 func checkNetwork(s string) error {
 	switch {

@@ -114,7 +114,12 @@ const maxOutput = 256 << 20
 
 // Output asks a question and gives what git wrote to stdout and stderr.
 func (r *Repo) Output(ctx context.Context, args ...string) (stdout []byte, stderr string, err error) {
-	cmd, complaints, err := r.command(ctx, args)
+	return r.OutputWith(ctx, nil, args...)
+}
+
+// OutputWith is Output with settings that win over every other configuration.
+func (r *Repo) OutputWith(ctx context.Context, settings []string, args ...string) (stdout []byte, stderr string, err error) {
+	cmd, complaints, err := r.command(ctx, settings, args)
 	if err != nil {
 		return nil, "", err
 	}
@@ -137,14 +142,14 @@ func (r *Repo) Ask(ctx context.Context, args ...string) (bool, error) {
 }
 
 // command builds the call of git for one question.
-func (r *Repo) command(ctx context.Context, args []string) (*exec.Cmd, *capped, error) {
+func (r *Repo) command(ctx context.Context, extra, args []string) (*exec.Cmd, *capped, error) {
 	if _, err := exec.LookPath("git"); err != nil {
 		return nil, nil, ErrNoGit
 	}
 	if !r.anywhere() {
 		return nil, nil, ErrNoRepository
 	}
-	settings := slices.Clone(safeSettings)
+	settings := slices.Concat(safeSettings, extra)
 	if readsWorkTree(args[0]) {
 		filters, err := r.filters(ctx)
 		if err != nil {

@@ -118,7 +118,7 @@ func (r *Repo) objects(ctx context.Context) ([]byte, error) {
 }
 
 func (r *Repo) matching(ctx context.Context, names []byte, match func([]byte) bool) (found []Object, err error) {
-	cmd, complaints, err := r.command(ctx, []string{"cat-file", "--batch", "--buffer"})
+	cmd, complaints, err := r.command(ctx, nil, []string{"cat-file", "--batch", "--buffer"})
 	if err != nil {
 		return nil, err
 	}

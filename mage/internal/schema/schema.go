@@ -48,6 +48,7 @@ var details = map[string]detail{
 	"install.deadlines.*": {text: "Such as 30m."},
 	"install.diskKeys":    {text: "Secrets that hold the keys of encrypted disks, by the path at which disko reads them."},
 	"install.diskKeys.*":  {text: "Name of the secret."},
+	"signers":             {text: "File of allowed signers: update deploys only commits that one of them signed, with an SSH key."},
 }
 
 // notInFile are the fields that parsing fills.

@@ -53,6 +53,7 @@ install:
     boot: 30m
   diskKeys:
     /tmp/disk.key: disk-key
+signers: allowed_signers
 `
 
 // The parser and the schema know the same keys: each of the schema's is in the

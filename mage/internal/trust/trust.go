@@ -36,13 +36,14 @@ type Host struct {
 	When    time.Time `json:"when"`
 }
 
-// Record is what was confirmed. Nil lists are empty, except Signers: nil means
-// that no signature was ever asked for.
+// Record is what was confirmed.
 type Record struct {
 	Recipients []string        `json:"recipients,omitempty"` // age recipients and other keys, as sops names them
 	LoginKeys  []string        `json:"loginKeys,omitempty"`  // fingerprints
 	Hosts      map[string]Host `json:"hosts,omitempty"`      // by name
-	Signers    []string        `json:"signers,omitempty"`    // fingerprints
+	// Signers is the SHA-256 of the list of who may sign what is deployed, or "none"
+	// where there is no list any more. Empty: there never was one.
+	Signers []string `json:"signers,omitempty"`
 }
 
 // limit in bytes of the file.
