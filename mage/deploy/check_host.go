@@ -234,7 +234,7 @@ func (c *hostCheck) deployable(ctx context.Context, f run.Facts) {
 	c.verdict("space", refuseSpace(c.h, pre, f), next.Step{}, "%d MB free for /nix/store, %d MB for /etc", f.FreeNix>>20, f.FreeEtc>>20)
 	c.output(pre, f)
 	c.ageKey(pre, f)
-	c.verdict("commit", refuseCommit(ctx, c.h, &ancestry{dir: c.p.Dir}, f, false), next.Step{}, "%s", recordText(f.Record))
+	c.verdict("commit", c.p.refuseCommit(ctx, c.h, pre, f, false), next.Step{}, "%s", recordText(f.Record))
 	c.verdict("nixpkgs", refuseOlder(c.h, pre, f, false), next.Step{}, "flake.lock is not older than what runs there")
 }
 
@@ -265,5 +265,5 @@ func recordText(r *run.Record) string {
 	case r.Commit == "":
 		return "a tree outside git was deployed"
 	}
-	return "commit " + short(r.Commit) + " is in this checkout"
+	return "what was deployed as commit " + short(r.Commit) + " is in this checkout"
 }

@@ -34,7 +34,7 @@ func (p *Project) prepare(ctx context.Context) (*prepared, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	pre := &prepared{tree: t, digest: t.Manifest().Digest(), warning: t.Warnings(), history: ancestry{dir: p.Dir}, kept: facts.LoadKept(p.Dir)}
+	pre := &prepared{tree: t, digest: t.Manifest().Digest(), warning: t.Warnings(), history: ancestry{p: p}, kept: facts.LoadKept(p.Dir)}
 	if pre.git, err = p.gitState(ctx); err != nil {
 		return nil, usage(err)
 	}

@@ -112,7 +112,7 @@ func (p *Project) refuseUpdate(ctx context.Context, h config.Host, pre *prepared
 		func() error { return refuseOutput(h, pre, f) },
 		func() error { return p.refuseMissing(ctx, h.Name, pre.facts(output(h, f)).Secrets) },
 		func() error { return refuseKey(h, pre, f) },
-		func() error { return refuseCommit(ctx, h, &pre.history, f, force) },
+		func() error { return p.refuseCommit(ctx, h, pre, f, force) },
 		func() error { return refuseOlder(h, pre, f, force) },
 	} {
 		if err := check(); err != nil {
@@ -175,20 +175,6 @@ func refuseKey(h config.Host, pre *prepared, f run.Facts) error {
 			"no age key of the server is among those at hand that decrypt %s", secretsPath)
 	}
 	return nil
-}
-
-// refuseCommit keeps one laptop from undoing what another deployed unseen.
-func refuseCommit(ctx context.Context, h config.Host, history *ancestry, f run.Facts, force bool) error {
-	if f.Record == nil || f.Record.Commit == "" || force {
-		return nil
-	}
-	contained, err := history.contains(ctx, f.Record.Commit)
-	if err == nil && contained {
-		return nil
-	}
-	return refused(h.Name, next.Say("%s and try again, or replace it with -force", next.Shell("git", "pull")),
-		"the server runs commit %s (by %s from %s, %s), which this checkout does not contain",
-		short(f.Record.Commit), f.Record.Who, f.Record.From, f.Record.When.Local().Format("2006-01-02 15:04"))
 }
 
 // refuseOlder: the server upgrades its nixpkgs by itself every night; an older

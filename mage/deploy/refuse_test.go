@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/pem"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -183,6 +184,8 @@ func TestUnseenCommitNeedsForce(t *testing.T) {
 	f.git("add", ".")
 	f.git("commit", "-qm", "one")
 	f.mustUpdate("web")
+	f.write("y.nix", "not what was deployed")
+	f.git("add", ".")
 	f.git("commit", "-q", "--amend", "-m", "another history")
 	f.git("-c", "gc.reflogExpire=now", "commit", "-q", "--allow-empty", "-m", "two")
 	f.write("x.nix", "1")
@@ -215,5 +218,102 @@ func TestOlderNixpkgsNeedsForce(t *testing.T) {
 	o := quick()
 	o.Force = true
 	_, err = f.update("web", o)
+	assert.NoError(t, err)
+}
+
+// commitAll makes a repository of the project, or one commit more.
+func (f *fixture) commitAll(message string) {
+	f.git("init", "-q")
+	f.git("add", "-A")
+	f.git("commit", "-qm", message)
+}
+
+// What may be replaced is asked by content, too: a squash merge has another name than
+// the commits that were deployed.
+func TestSquashedCommitMayBeReplaced(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.server("web")
+	f.commitAll("one")
+	f.git("checkout", "-qb", "branch")
+	f.write("x.nix", "1\n")
+	f.commitAll("on a branch")
+	f.mustUpdate("web")
+	f.git("checkout", "-q", "-")
+	f.git("merge", "-q", "--squash", "branch")
+	f.git("commit", "-qm", "squashed")
+	f.git("branch", "-qD", "branch")
+	f.write("y.nix", "1\n")
+	f.commitAll("the next one")
+
+	f.mustUpdate("web")
+}
+
+// A colleague's changes that are in no commit are not removed without a word; one's
+// own are, and so is what was committed by now.
+func TestUncommittedDeploymentOfAColleague(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.server("web")
+	f.commitAll("one")
+	f.write("x.nix", "theirs\n")
+	f.Who = "bob"
+	f.mustUpdate("web")
+	f.Who = "alice"
+	f.write("x.nix", "ours\n")
+
+	_, err := f.update("web", quick())
+	assert.ErrorContains(t, err, "in no commit (by bob from laptop")
+
+	f.write("x.nix", "theirs\n")
+	f.commitAll("what bob had")
+	f.write("x.nix", "ours\n")
+	f.mustUpdate("web")
+	f.write("x.nix", "ours again\n")
+	f.mustUpdate("web")
+}
+
+// A CI job's clone has one commit only, and git pull brings no more of them.
+func TestShallowCloneIsToldHowToGoOn(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.server("web")
+	f.commitAll("one")
+	f.mustUpdate("web")
+	f.write("x.nix", "1\n")
+	f.commitAll("two")
+	origin := f.Dir
+	f.Dir = filepath.Join(t.TempDir(), "clone")
+	clone := exec.Command("git", "clone", "-q", "--depth=1", "file://"+origin, f.Dir)
+	out, err := clone.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+
+	_, err = f.update("web", quick())
+
+	var fail *Failure
+	require.ErrorAs(t, err, &fail)
+	assert.ErrorContains(t, err, "shallow clone")
+	assert.Contains(t, fail.NextStep().String(), "git fetch --unshallow")
+	assert.Contains(t, fail.NextStep().String(), "fetch-depth: 0")
+}
+
+// A system that lacks what a run needs is told by name, before anything is sent; going
+// back needs no nixos-rebuild.
+func TestMissingProgramsAreNamed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	f.mustUpdate("web")
+	f.write("x.nix", "1\n")
+	f.mustUpdate("web")
+	require.NoError(t, os.Remove(s.Path("run/current-system/sw/bin/nixos-rebuild")))
+	f.write("x.nix", "2\n")
+	runs := runCount(t, s)
+
+	_, err := f.update("web", quick())
+	assert.ErrorContains(t, err, "lacks nixos-rebuild")
+	assert.Equal(t, runs, runCount(t, s))
+
+	_, err = f.Rollback(t.Context(), "web", back(0))
 	assert.NoError(t, err)
 }

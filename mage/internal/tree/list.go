@@ -89,7 +89,7 @@ func (p Project) folder() string {
 // listGit lists what git tracks and what it does not ignore.
 func (p Project) listGit(ctx context.Context) (listing, error) {
 	repo := git.In(p.Dir)
-	tracked, _, err := repo.Output(ctx, append([]string{"ls-files", "-z", "--cached", "--stage", "--"}, p.sources()...)...)
+	tracked, _, err := repo.Output(ctx, append([]string{"ls-files", "-z", "-v", "--cached", "--stage", "--"}, p.sources()...)...)
 	if err != nil {
 		return listing{}, err
 	}
@@ -108,7 +108,7 @@ func (p Project) listGit(ctx context.Context) (listing, error) {
 	l := listing{names: special}
 	var bad problems
 	for record := range strings.SplitSeq(string(tracked), "\x00") {
-		bad.add(l.addTracked(p.Dir, record))
+		bad.add(l.addTracked(p, record))
 	}
 	for name := range strings.SplitSeq(string(others), "\x00") {
 		bad.add(l.addUntracked(name))
@@ -117,14 +117,16 @@ func (p Project) listGit(ctx context.Context) (listing, error) {
 	return l, nil
 }
 
-// addTracked reads a record "MODE HASH STAGE<tab>PATH".
-func (l *listing) addTracked(dir, record string) error {
+// addTracked reads a record "TAG MODE HASH STAGE<tab>PATH".
+func (l *listing) addTracked(p Project, record string) error {
 	fields, name, _ := strings.Cut(record, "\t")
 	if name == "" {
 		return nil
 	}
+	tag, fields, _ := strings.Cut(fields, " ")
+	l.overlooked(p, name, tag)
 	if strings.HasPrefix(fields, "160000 ") {
-		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && info.IsDir() {
+		if info, err := os.Lstat(filepath.Join(p.Dir, name)); err == nil && info.IsDir() {
 			return nestedRepository(name)
 		}
 	}
@@ -137,6 +139,24 @@ func (l *listing) addTracked(dir, record string) error {
 	}
 	l.names = append(l.names, name)
 	return nil
+}
+
+// overlooked tells of a file whose state git does not look at, by its tag: lower case
+// for assume-unchanged, S for skip-worktree, which a sparse checkout sets.
+func (l *listing) overlooked(p Project, name, tag string) {
+	skipped := strings.EqualFold(tag, "S")
+	if _, deployed := p.treePath(name); !deployed || tag == strings.ToUpper(tag) && !skipped {
+		return
+	}
+	if _, err := os.Lstat(filepath.Join(p.Dir, name)); skipped && err != nil {
+		l.warnings = append(l.warnings, name+" is not deployed: a sparse checkout leaves it out (git sparse-checkout disable)")
+		return
+	}
+	mark := "assume-unchanged"
+	if skipped {
+		mark = "skip-worktree"
+	}
+	l.warnings = append(l.warnings, fmt.Sprintf("%s is deployed as it is here, whatever was committed: git is told to overlook it (%s)", name, mark))
 }
 
 // addUntracked takes a path; git ends that of a repository inside this one

@@ -13,6 +13,9 @@ import (
 // name that somebody may give to an option.
 var privateKey = regexp.MustCompile(`AGE-SECRET-KEY-|age-secret-key-(?:pq-)?1|-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----`)
 
+// lfsPointer begins the file that stands in for one that Git LFS keeps elsewhere.
+var lfsPointer = []byte("version https://git-lfs.github.com/spec/")
+
 // checkContent looks into a file that is to be deployed.
 func checkContent(name string, data []byte) error {
 	if at := privateKey.FindIndex(data); at != nil {
@@ -26,6 +29,13 @@ func checkContent(name string, data []byte) error {
 			Reason: "it holds " + kind,
 			Next: next.Say("take the key out of the file and put it where it belongs: secrets go through %s; "+
 				"if it was ever committed, replace the key", next.Target("secrets:set")),
+		}
+	}
+	if bytes.HasPrefix(data, lfsPointer) {
+		return &Error{
+			Path:   name,
+			Reason: "it is a pointer of Git LFS, not the file itself",
+			Next:   next.Say("get the files with %s, then run this again", next.Shell("git", "lfs", "pull")),
 		}
 	}
 	if name == secretsFile {
