@@ -123,9 +123,9 @@ func (s sight) state(phase InstallerPhase) string {
 func (b *installation) expel(ctx context.Context, l *login) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if _, err := l.ask(ctx, l.shell().Expel(b.record.admission(l.host.User))); err != nil {
-		b.p.Log.Warn("%s: the throw-away install key could not be removed (%v); the next bootstrap does it, or delete the lines with vps-install-%s from authorized_keys there",
-			b.host.Name, err, b.record.Run)
+	if _, err := l.ask(ctx, l.shell().Expel(b.admission(l.host.User))); err != nil {
+		b.p.Log.Warn("%s: the throw-away install key could not be removed (%v); the next bootstrap does it, or delete the lines with %s from authorized_keys there",
+			b.host.Name, err, b.keyMark())
 	}
 }
 

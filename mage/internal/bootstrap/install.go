@@ -128,7 +128,7 @@ func (b *installation) enterInstaller(ctx context.Context) error {
 func (b *installation) admit(ctx context.Context) error {
 	ctx, cancel := b.limits.within(ctx, limitAuthorise)
 	defer cancel()
-	a := b.record.admission(b.link.host.User)
+	a := b.admission(b.link.host.User)
 	a.Key = b.key.public
 	if key := b.link.client.LoginKey(); key != nil {
 		a.Own = append(a.Own, lineOf(key))
@@ -199,7 +199,7 @@ func (b *installation) welcome(ctx context.Context, old *login, d door) error {
 	if d.host.Agent != "none" || old.client.LoginKey() == nil {
 		return nil
 	}
-	a := b.record.admission("root")
+	a := b.admission("root")
 	a.Key, a.Own = b.key.public, []string{lineOf(old.client.LoginKey())}
 	if _, err := b.link.ask(ctx, b.link.shell().Admit(a)); err != nil {
 		return b.link.askFailure("let your own key in to the installer", err)

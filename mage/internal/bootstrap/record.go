@@ -57,10 +57,14 @@ func (r *installRecord) learn(keys ...string) {
 	}
 }
 
-// admission is who the record says was let in.
-func (r *installRecord) admission(login string) run.Admission {
-	return run.Admission{Login: login, Key: r.InstallKey, Mark: "vps-install-" + r.Run}
+// admission is who is let in for this install. Every run of a project leaves the same
+// mark, so that the next one finds what a killed one left.
+func (b *installation) admission(login string) run.Admission {
+	return run.Admission{Login: login, Key: b.record.InstallKey, Mark: b.keyMark()}
 }
+
+// keyMark is in each line that is added to a server's authorized_keys.
+func (b *installation) keyMark() string { return "vps-install-" + b.project }
 
 // RecordPath is where a project keeps the record of a host's install.
 func RecordPath(dir string, h config.Host) string {
