@@ -179,6 +179,19 @@ func TestBootstrapRefusesBeforeItTouchesAnything(t *testing.T) {
 				h.Secrets = append(h.Secrets, facts.Secret{Name: "unheard-of", Key: "unheard-of", File: secretsPath})
 			})
 		}, code: CodeUsage, says: "unheard-of", next: "secrets:set"},
+		"no output": {change: func(c *candidate) {
+			h := c.hosts["web"]
+			h.Flake = "web-9"
+			c.hosts["web"] = h
+		}, code: CodeUsage, says: `no output "web-9"`, next: "nixosConfigurations"},
+		"does not evaluate": {change: func(c *candidate) {
+			script := strings.Replace(engineAnswers, `cat "$0.facts"; exit`, `echo "error: undefined variable 'x'" >&2; exit 1`, 1)
+			require.NotEqual(c.t, engineAnswers, script)
+			c.engine(fmt.Sprintf(script, "exit 1", "exit 1", "exit 1"))
+		}, code: CodeUsage, says: "undefined variable 'x'", next: "correct"},
+		"second disk is missing": {change: func(c *candidate) {
+			c.nixSays(func(h *facts.Host) { h.Disks = []string{"/dev/sda", "/dev/sdb"} })
+		}, code: CodeFailed, says: `/dev/sdb`},
 		"unreachable": {change: func(c *candidate) { c.o.Port = c.server.SparePort() }, code: CodeUnreachable, says: "connect", next: "port"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -346,3 +346,34 @@ func TestCertificatesThatEndSoon(t *testing.T) {
 	assert.Contains(t, c.findings[0].Detail, "2026-01-02")
 	assert.Contains(t, c.findings[1].Detail, "2026-03-02")
 }
+
+// The second check of a tree starts no container.
+func TestCheckOfAnUnchangedTreeAnswersFromWhatIsKept(t *testing.T) {
+	t.Parallel()
+	f, _ := newCheck(t)
+	require.Equal(t, secrets.Pass, find(t, f.Check(t.Context(), CheckOptions{}), "evaluation of vps-x86").Status)
+	calls := f.fakeEngine("exit 1")
+
+	found := f.Check(t.Context(), CheckOptions{})
+
+	assert.Equal(t, secrets.Pass, find(t, found, "evaluation of vps-x86").Status)
+	assert.NotContains(t, calls(), "run --rm")
+	f.write("changed.nix", "{ }")
+	assert.Contains(t, failed(f.Check(t.Context(), CheckOptions{})), evalFinding, "another tree is evaluated again")
+}
+
+// A host's own key file, port or secrets are no other host's.
+func TestUpdateOfOneHostKnowsNothingOfAnother(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.server("web")
+	hosts := ourHosts()
+	other := hosts["vps-arm"]
+	other.Age = &facts.Age{KeyFile: "/persist/other.txt", SSHKeyPaths: []string{}}
+	other.Secrets = append(other.Secrets, facts.Secret{Name: "nobody-set-it", Key: "nobody-set-it", File: secretsPath})
+	other.SSHPorts = []int{9999}
+	hosts["vps-arm"] = other
+	f.know(hosts)
+
+	f.mustUpdate("web")
+}
