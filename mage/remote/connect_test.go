@@ -6,6 +6,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -345,4 +348,20 @@ func TestTargetDefaults(t *testing.T) {
 	d := &Dialer{Home: "/home/me"}
 	assert.Equal(t, []string{"/home/me", "/home/me/k", "~you/k", "/k"},
 		[]string{d.expand("~"), d.expand("~/k"), d.expand("~you/k"), d.expand("/k")})
+}
+
+// Keeps away: keys looked for in one home and known_hosts in another. Container jobs
+// and services have a HOME that is not the user's, or none; ssh does not care.
+func TestHomeIsThatOfThePasswordFile(t *testing.T) {
+	me, err := user.LookupId(strconv.Itoa(os.Getuid()))
+	if err != nil {
+		t.Skip("this user is in no password file: ", err)
+	}
+	for _, value := range []string{t.TempDir(), ""} {
+		t.Setenv("HOME", value)
+		home, err := HomeDir()
+		require.NoError(t, err)
+		assert.Equal(t, me.HomeDir, home)
+		assert.Equal(t, filepath.Join(me.HomeDir, ".ssh/known_hosts"), new(Dialer).userKnownHosts(Target{})[0])
+	}
 }
