@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/config"
@@ -18,7 +19,9 @@ type job struct {
 	line    *observe.Line
 	kind    run.Kind
 	command next.Step // that makes it, for a person to repeat
+	many    bool      // other hosts are worked on beside it
 	link    *link
+	log     *runLog // once a run is followed
 }
 
 // run logs in, asks for the facts, and has the rest decided on the same session.
@@ -41,7 +44,28 @@ func (j *job) run(ctx context.Context, q run.FactsQuery, decide func(context.Con
 	l.session = s
 	r.Before, r.After = facts.Generation, facts.Generation
 	decide(ctx, s, facts, &r)
+	j.tellLog(&r)
 	return r
+}
+
+// tellLog names the log of a run that failed, and shows its end where other hosts'
+// lines hid it.
+func (j *job) tellLog(r *Result) {
+	if j.log == nil {
+		return
+	}
+	path, last := j.log.end()
+	r.Log = path
+	var f *Failure
+	if !errors.As(r.Err, &f) {
+		return
+	}
+	if j.many && last != "" {
+		j.p.log.Info("%s: the end of its log:\n%s", j.host.Name, last)
+	}
+	if path != "" {
+		f.Now += "; its log is kept in " + path
+	}
 }
 
 // request is what every run is asked for.
@@ -61,8 +85,10 @@ func (o UpdateOptions) deadlines() run.Deadlines {
 	return run.Deadlines{Confirm: o.Confirm, Switch: o.SwitchTimeout, Settle: o.Settle}
 }
 
+// follower follows a run, and keeps its log.
 func (j *job) follower(id string) *run.Follower {
-	return run.NewFollower(&j.link.Link, id, j.o.Action, j.o.deadlines(), j.line)
+	j.log = j.p.logRun(j.host, j.line)
+	return run.NewFollower(&j.link.Link, id, j.o.Action, j.o.deadlines(), j.log)
 }
 
 // begin starts a run and follows it to its end.
@@ -102,9 +128,13 @@ func (j *job) conclude(f *run.Follower, end run.Status, err error, r *Result) {
 
 // arrived notes where the new system let us in: the next run begins there.
 func (j *job) arrived(f *run.Follower) {
-	if port := f.Port(); port != 0 {
-		j.p.rememberPort(j.host, port)
-		return
+	port := f.Port()
+	if port == 0 {
+		port = j.link.At()
 	}
-	j.p.rememberPort(j.host, j.link.At())
+	if port != j.host.Port && j.p.loadState(j.host).Port != port {
+		j.p.log.Warn("%s: the new system answers on port %d: write \"port: %d\" for it in vps.yaml; until then it is found by .vps/, on this machine only",
+			j.host.Name, port, port)
+	}
+	j.p.rememberPort(j.host, port)
 }

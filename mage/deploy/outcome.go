@@ -19,6 +19,7 @@ type Result struct {
 	After  int           `json:"after"`
 	Time   time.Duration `json:"-"`
 	Kept   string        `json:"kept,omitempty"` // where foreign files were kept on the server
+	Log    string        `json:"log,omitempty"`  // where the log of the run is kept here, in the project
 	Err    error         `json:"-"`
 }
 

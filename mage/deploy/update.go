@@ -71,7 +71,9 @@ func (p *Project) Update(ctx context.Context, hosts string, o UpdateOptions) ([]
 	}
 	p.warn(pre, o)
 	results := p.fleet(ctx, list, o.Parallel, func(ctx context.Context, h config.Host, line *observe.Line) Result {
-		return p.updateOf(pre, o, h, line).run(ctx)
+		u := p.updateOf(pre, o, h, line)
+		u.many = len(list) > 1
+		return u.run(ctx)
 	})
 	return results, summary(results)
 }

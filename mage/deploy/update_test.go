@@ -616,3 +616,50 @@ func TestNothingToDoNotesTheCommit(t *testing.T) {
 	assert.Equal(t, generation, record.Generation, "all else stays")
 	assert.Equal(t, "vps-x86", record.Output)
 }
+
+// The port that the configuration gives to sshd is where the new login goes, whatever
+// vps.yaml says, and the next run finds the server there.
+func TestUpdateFollowsThePortOfTheNewSystem(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.server("web")
+	f.mustUpdate("web")
+	port := s.SparePort()
+	f.behave(vpstest.System{Port: port, Facts: fmt.Sprintf(`{"version":1,"output":"vps-x86","sshPorts":[%d]}`, port)})
+
+	f.mustUpdate("web")
+
+	assert.Contains(t, f.story.String(), fmt.Sprintf(`write "port: %d" for it in vps.yaml`, port))
+	assert.Equal(t, 1, strings.Count(f.story.String(), "write \"port:"), "told once")
+	assert.Equal(t, "nothing to do", f.mustUpdate("web").Result, "it is found there")
+	f.write("x.nix", "1\n")
+	f.mustUpdate("web")
+}
+
+// Of several hosts on a terminal a build that failed showed nothing of its log. All of
+// it is kept, and named.
+func TestLogOfARunIsKept(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.server("one")
+	f.server("two")
+	f.behave(vpstest.System{BuildFails: "error: the reason of the day"})
+
+	results, err := f.Update(t.Context(), "all", quick())
+
+	require.Error(t, err)
+	for _, r := range results {
+		require.NotEmpty(t, r.Log)
+		text, err := os.ReadFile(filepath.Join(f.Dir, r.Log))
+		require.NoError(t, err)
+		assert.Contains(t, string(text), "building\n")
+		assert.Contains(t, string(text), "the reason of the day")
+		info, err := os.Stat(filepath.Join(f.Dir, r.Log))
+		require.NoError(t, err)
+		assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+		var fail *Failure
+		require.ErrorAs(t, r.Err, &fail)
+		assert.Contains(t, fail.State(), r.Log)
+		assert.Contains(t, f.story.String(), r.Host+": the end of its log:")
+	}
+}
