@@ -101,7 +101,7 @@ func (l *link) secretChanges(ctx context.Context, t *tree.Tree, d tree.Differenc
 		var old []byte
 		var unread error
 		if before, there := was[e.Path]; there {
-			old, unread = l.oldFile(ctx, before, record)
+			old, unread = l.oldFile(ctx, before, t.Source(e.Path), record)
 		}
 		change, err := secrets.Compare(e.Path, old, data, ids)
 		switch {
@@ -122,11 +122,11 @@ func (l *link) secretChanges(ctx context.Context, t *tree.Tree, d tree.Differenc
 
 // oldFile is a file of the server's /etc/nixos: from git, if the commit that was
 // deployed has the very same bytes, else from the server.
-func (l *link) oldFile(ctx context.Context, e tree.Entry, record *run.Record) ([]byte, error) {
+func (l *link) oldFile(ctx context.Context, e tree.Entry, source string, record *run.Record) ([]byte, error) {
 	if record != nil && record.Commit != "" {
 		repo := git.In(l.p.Dir)
 		if has, err := repo.HasCommit(ctx, record.Commit); err == nil && has {
-			for _, path := range []string{e.Path, "nix/" + e.Path} {
+			for _, path := range []string{e.Path, source} {
 				if data, ok, err := repo.File(ctx, record.Commit, path); err == nil && ok && sameHash(data, e.Hash) {
 					return data, nil
 				}

@@ -16,7 +16,8 @@ var privateKey = regexp.MustCompile(`AGE-SECRET-KEY-|age-secret-key-(?:pq-)?1|--
 // lfsPointer begins the file that stands in for one that Git LFS keeps elsewhere.
 var lfsPointer = []byte("version https://git-lfs.github.com/spec/")
 
-// checkContent looks into a file that is to be deployed.
+// checkContent looks into a file that is to be deployed. Whether a sops file is
+// genuine is for package secrets to find out; here, nothing plain leaves the project.
 func checkContent(name string, data []byte) error {
 	if at := privateKey.FindIndex(data); at != nil {
 		kind := "a private key"
@@ -38,8 +39,9 @@ func checkContent(name string, data []byte) error {
 			Next:   next.Say("get the files with %s, then run this again", next.Shell("git", "lfs", "pull")),
 		}
 	}
-	if name == secretsFile {
-		return checkSecrets(data)
+	if name == secretsFile && !bytes.Contains(data, []byte("ENC[AES256_GCM,")) {
+		return &Error{Path: name, Reason: "it is not encrypted with sops",
+			Next: next.Say("run %s, which encrypts it, or restore the last good version from git and use %s", next.Target("secrets:init"), next.Target("secrets:set"))}
 	}
 	return nil
 }
