@@ -209,3 +209,31 @@ subsystem sftp"`})
 		})
 	}
 }
+
+// A supervisor that dies before its log is open said nothing anywhere.
+func TestLastWordsOfASupervisorAreKept(t *testing.T) {
+	t.Parallel()
+	variants(t, func(t *testing.T, options ...vpstest.Option) {
+		s := vpstest.Start(t, options...)
+		a := s.NewArchive("run-1", tree(vpstest.System{}, "new.nix", "new\n"))
+		a.Supervisor = []byte(strings.Replace(string(run.Supervisor()), "\nperform() {", "\nperform() {\n    echo no-such-thing: not found >&2; : >\"$run/alive\"; : >\"$run/pid\"; exit 1", 1))
+		f := follow(t, dial(t, s), start(t, dial(t, s), a))
+		defer f.close()
+		assert.Contains(t, f.until("gone").Message, "no-such-thing: not found")
+		assert.Contains(t, s.RunFile("run-1", "log"), "no-such-thing: not found")
+	})
+}
+
+// Names of runs tell the time of the laptop: one of 2099 stayed the last run for ever.
+func TestLastRunIsTheOneThatCameLast(t *testing.T) {
+	t.Parallel()
+	s := vpstest.Start(t, vpstest.WithTree(old()))
+	for _, id := range []string{"20990101T000000000Z-aaaaaaaa", "20261128T000000000Z-bbbbbbbb"} {
+		a := s.NewArchive(id, tree(vpstest.System{}, "new.nix", id))
+		a.Request["confirm"] = "0"
+		require.Equal(t, "committed", ended(t, s, a).Fields["result"])
+	}
+	facts, err := run.ParseFacts(strings.NewReader(runCommand(t, dial(t, s), run.Shell{}.Facts(run.FactsQuery{}))))
+	require.NoError(t, err)
+	assert.Equal(t, "20261128T000000000Z-bbbbbbbb", facts.LastRun)
+}

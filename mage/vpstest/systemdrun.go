@@ -18,6 +18,7 @@ type service struct {
 	pause   time.Duration // before a restart
 	delay   time.Duration // of the timer
 	timer   bool
+	log     string // where its output goes; "" is the journal
 }
 
 // systemdRun plays systemd-run for the flags that the scripts use.
@@ -70,6 +71,8 @@ func (u *service) flag(key, value string) (err error) {
 			u.restart = value == "on-failure"
 		case "RestartSec":
 			u.pause, err = time.ParseDuration(value)
+		case "StandardOutput", "StandardError":
+			u.log = strings.TrimPrefix(value, "append:")
 		}
 	case "--quiet", "--collect", "--description", "--timer-property", "--no-ask-password", "--service-type", "--no-block":
 	default:
@@ -104,7 +107,7 @@ func (u *units) startService(unit service) error {
 	if u.running[name] != nil {
 		return fmt.Errorf("unit %s was already loaded or has a fragment file", name)
 	}
-	journal, err := u.journal(name)
+	journal, err := u.output(unit)
 	if err != nil {
 		return err
 	}
@@ -140,7 +143,15 @@ func (u *units) await(unit service, cmd *exec.Cmd, epoch int) {
 	}
 }
 
-// journal is where a unit's output goes.
+// output is where a unit's output goes: to the journal, or where it asked for.
+func (u *units) output(unit service) (*os.File, error) {
+	if unit.log == "" {
+		return u.journal(unit.name + ".service")
+	}
+	return os.OpenFile(unit.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+}
+
+// journal is where a unit's output goes that asks for nothing else.
 func (u *units) journal(name string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(u.server.controlDir(), "journal-"+name),
 		os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)

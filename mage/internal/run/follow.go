@@ -288,7 +288,7 @@ func (f *Follower) take(e event, index *int) {
 		return // a stray line is not worth losing sight of a run
 	}
 	if s.Phase == PhaseGone {
-		f.lost(s.Fields["armed"] != "")
+		f.lost(s.Fields["armed"] != "", s.Message)
 		return
 	}
 	// A power cut may have taken lines that were seen before it: the end stands
@@ -332,8 +332,9 @@ func (f *Follower) armed() bool {
 
 // lost handles the death of the supervisor. Before the switch that ends the run;
 // afterwards the watchdog, which is a unit of its own, will end it.
-// Its word overtakes status lines, so whether the switch had begun is in it.
-func (f *Follower) lost(armed bool) {
+// Its word overtakes status lines, so whether the switch had begun is in it, and the
+// last that it said.
+func (f *Follower) lost(armed bool, last string) {
 	f.gone = true
 	if armed || f.armed() {
 		f.switching()
@@ -341,7 +342,11 @@ func (f *Follower) lost(armed bool) {
 		return
 	}
 	if f.end == nil {
-		f.end = &Status{Phase: PhaseEnd, Message: "the supervisor died before it changed anything",
+		message := "the supervisor died before it changed anything"
+		if last != "" {
+			message += ": " + oneLine(last)
+		}
+		f.end = &Status{Phase: PhaseEnd, Message: message,
 			Fields: map[string]string{"result": string(ResultFailed), "reason": ReasonCrash}}
 	}
 }

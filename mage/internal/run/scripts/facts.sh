@@ -99,12 +99,16 @@ facts_of_runs() {
         say holder.status "$lastline"
     fi
     last=
+    newest=
+    first "$STATE/last"
+    [ -z "$first" ] || newest=$STATE/runs/$first
     for dir in "$STATE"/runs/*; do
         [ -f "$dir/request" ] || continue
         last=$dir
         [ -s "$dir/ended" ] || [ "${dir##*/}" = "$holder" ] || ! [ -e "$dir/armed" ] ||
             say open "${dir##*/}"
     done
+    [ ! -f "$newest/request" ] || last=$newest
     if [ -n "$last" ]; then
         say last.id "${last##*/}"
         lastline "$last/status"

@@ -153,10 +153,14 @@ lacking() {
     done
 }
 
-# lastline FILE sets $lastline to its last line, whole or not.
+# lastline FILE sets $lastline to its last line, whole or not, without what a built
+# system says of itself, which is long.
 lastline() {
     lastline=
     while IFS= read -r line || [ -n "$line" ]; do lastline=$line; done <"$1"
+    case $lastline in
+    *" built facts="* | *" built manifest="*) lastline="${lastline%% built *} built" ;;
+    esac
 }
 
 # generation sets $generation to the number of the system profile's generation.

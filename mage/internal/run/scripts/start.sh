@@ -16,7 +16,10 @@ start() {
     [ "$hash" = "$3" ] || refuse "the archive arrived damaged"
     why=$(tar -xof "$run/archive.tar" -C "$run" 2>&1) || refuse "cannot unpack the archive in $run: ${why##*"$newline"}"
     rm -f "$run/archive.tar"
-    { : >"$run/log" && : >"$run/status"; } || refuse "cannot write to $run"
+    # What a switch runs as another user has the log open: it must not be read by that.
+    (umask 077 && : >"$run/log" && : >"$run/status") || refuse "cannot write to $run"
+    # The names of runs tell the time of the laptops that began them, which is anything.
+    printf '%s\n' "$1" >"$STATE/last" || refuse "cannot write to $STATE"
     launch "$1"
     echo started=1
 }
@@ -24,12 +27,13 @@ start() {
 # refuse ends the shell: what is left of the archive must not be taken for orders.
 # The folder goes, because a disk that is full would stay so.
 refuse() {
+    full "$STATE"
     rm -rf "$run/archive.tar" "$run/tree"
-    printf 'failed=%s\n' "$*"
+    printf 'failed=%s\n' "$*${full:+: $full; free some of it (nix-collect-garbage removes what no generation needs)}"
     exit 0
 }
 
-# launch ID. The unit gets the PATH of the system that runs now, by its store path:
+# launch ID. What the supervisor says before it opens its log is in the log, too. The unit gets the PATH of the system that runs now, by its store path:
 # the switch is about to exchange what /run/current-system points to.
 launch() {
     resolve "$ROOT/run/current-system"
@@ -39,10 +43,11 @@ launch() {
             --description="vps: run $1" --property=OOMPolicy=continue \
             --setenv=PATH="$path" --setenv=HOME="$ROOT/root" --setenv=VPS_ROOT="$ROOT" \
             --setenv=VPS_BEGAN="${began-}" \
+            --property=StandardOutput="append:$run/log" --property=StandardError="append:$run/log" \
             /bin/sh "$run/supervisor.sh" run "$1" 2>&1) ||
             refuse "systemd-run could not start the supervisor: ${why##*"$newline"}"
     else
         PATH=$path HOME=$ROOT/root VPS_ROOT=$ROOT setsid \
-            /bin/sh "$run/supervisor.sh" run "$1" </dev/null >/dev/null 2>&1 &
+            /bin/sh "$run/supervisor.sh" run "$1" </dev/null >>"$run/log" 2>&1 &
     fi
 }

@@ -32,7 +32,8 @@ follow() {
         if [ -e "$run/armed" ] || [ -e "$run/decision" ]; then
             echo "$(date +%s) gone armed=1"
         else
-            echo gone
+            why=$(tail -n 1 "$run/log")
+            echo "$(date +%s) gone message=$why"
         fi
     ) 2>/dev/null &
     while read -r word reason; do

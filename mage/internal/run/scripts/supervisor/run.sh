@@ -240,13 +240,3 @@ closing() {
     *[!a-z-]*) field=shutdown ;;
     esac
 }
-
-remember_old() {
-    { resolve "$ROOT/run/current-system" && old=$resolved &&
-        resolve "$PROFILE" && boot=$resolved; } ||
-        finish failed "message=no system runs, or none is the boot default"
-    generation
-    bootgeneration=$generation
-    printf 'system=%s\nboot=%s\ngeneration=%s\n' "$old" "$boot" "$bootgeneration" >"$run/request.old" ||
-        unwritten "$run"
-}

@@ -66,6 +66,16 @@ tidy_up() {
         -o -type f ! -perm -100 ! -perm 0644 -exec chmod 0644 {} + \)
 }
 
+remember_old() {
+    { resolve "$ROOT/run/current-system" && old=$resolved &&
+        resolve "$PROFILE" && boot=$resolved; } ||
+        finish failed "message=no system runs, or none is the boot default"
+    generation
+    bootgeneration=$generation
+    printf 'system=%s\nboot=%s\ngeneration=%s\n' "$old" "$boot" "$bootgeneration" >"$run/request.old" ||
+        unwritten "$run"
+}
+
 # --- building ------------------------------------------------------------------
 
 build() {
