@@ -1,5 +1,6 @@
 // Package secrets keeps a project's secrets: the age identities that open them,
-// and secrets/secrets.yaml, the sops file that holds them.
+// and the sops files that hold them. secrets/secrets.yaml is the usual one; a
+// [Project] may name another.
 //
 // Neither the sops nor the age program is needed, and no format or cryptography
 // is our own: the file is read, decrypted, encrypted and written by sops' Go
@@ -11,9 +12,9 @@
 //	ids, err := secrets.LoadIdentities(ctx, dir, ask)
 //	value, err := secrets.Get(ctx, dir, ids, "gateway-token")
 //
-// [LoadIdentities] looks in secrets/age-key.txt, then SOPS_AGE_KEY_FILE, then
-// SOPS_AGE_KEY, and last at the public example key of a fresh clone. A key that
-// others can read is refused. Only age identities open a file: a secrets.yaml
+// [LoadIdentities] looks in secrets/age-key.txt, then where sops looks, and last at
+// the public example key of a fresh clone. A key that others can read is refused.
+// Plugins of age are started only if no other identity decrypts. Only age identities open a file: a secrets.yaml
 // is foreign input, and the KMS, Vault or PGP keys that it may name would make
 // us call servers and programs of its choosing. New data keys are wrapped for
 // every kind of recipient that .sops.yaml names.
@@ -26,7 +27,15 @@
 // [Set], [Edit] and [Init] replace the file atomically and only if nobody else
 // has changed it meanwhile; what was written is decrypted again before it
 // replaces the old file. Values that did not change keep their ciphertext, so
-// that a diff shows what did. [Rotate] replaces the key on all hosts.
+// that a diff shows what did. [Rotate] replaces the key on all hosts, [Revoke] locks
+// a recipient out.
+//
+// # Consent
+//
+// That a file or .sops.yaml names a recipient proves nothing: anybody can write
+// there. Nothing is encrypted to a recipient that was not confirmed on this machine,
+// and no private key goes to a server that was not. What was confirmed is in
+// .vps/trust.json.
 //
 // # What sops leaves to its caller
 //
