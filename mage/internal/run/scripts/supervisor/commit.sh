@@ -2,6 +2,10 @@
 # shellcheck disable=SC2034,SC2153,SC2154 # lib.sh and the other parts of the supervisor
 # --- committing ----------------------------------------------------------------------
 
+# unchanged says that the new system is the one that runs and boots: of a tree with
+# another comment. There is nothing to switch to.
+unchanged() { [ "$action" = switch ] && [ "$new" = "$old" ] && [ "$new" = "$boot" ] && same=1; }
+
 commit() {
     if ! decide commit; then
         exit 0

@@ -202,11 +202,7 @@ perform() {
         commit
         ;;
     esac
-    # A comment changes the tree and not the system: there is nothing to switch to.
-    if [ "$action" = switch ] && [ "$new" = "$old" ] && [ "$new" = "$boot" ]; then
-        same=1
-        commit
-    fi
+    ! unchanged || commit
     boot_space
     inhibited
     switch
