@@ -663,3 +663,14 @@ func TestLogOfARunIsKept(t *testing.T) {
 		assert.Contains(t, f.story.String(), r.Host+": the end of its log:")
 	}
 }
+
+// A unit that no configuration declares is told, and rolls nothing back.
+func TestUndeclaredUnitIsToldAndNotJudged(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.server("web")
+	f.mustUpdate("web")
+	f.behave(vpstest.System{Units: []vpstest.Unit{{Name: "0123-check.service", Foreign: true}}})
+	assert.Equal(t, "updated", f.mustUpdate("web").Result)
+	assert.Contains(t, f.story.String(), "in trouble, but not declared by the new system: 0123-check.service (failed)")
+}

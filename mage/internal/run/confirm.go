@@ -75,6 +75,9 @@ func (f *Follower) probe(ctx context.Context, conn Conn, secrets []string) error
 			break
 		}
 	}
+	for _, u := range e.Others {
+		f.story.now("in trouble, but not declared by the new system: " + oneLine(u.String()))
+	}
 	return f.give(ctx, s, e.Verdict(f.Known...))
 }
 
