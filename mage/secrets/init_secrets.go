@@ -19,7 +19,7 @@ const (
 	tokenName = "gateway-token"
 	tokenSize = 32 // bytes
 
-	exampleComment = " Examples, encrypted to a key that everybody has: the target secrets:init makes them yours."
+	exampleComment = " Examples, encrypted to a key that everybody has" // how the comment begins
 )
 
 // recipients asks about those that were not confirmed here. Where nothing is going
@@ -207,7 +207,7 @@ func dropExamples(f *file) (kept []string) {
 	}
 	branch := slices.DeleteFunc(f.tree.Branches[0], func(item sops.TreeItem) bool {
 		comment, ok := item.Key.(sops.Comment)
-		return ok && comment.Value == exampleComment
+		return ok && strings.HasPrefix(comment.Value, exampleComment)
 	})
 	for i, item := range branch {
 		if item.Key == tokenName || (item.Key == sshKeyName && item.Value == exampleSSHPublicKey) {
