@@ -10,15 +10,15 @@ import (
 	"github.com/dagadbm/vps/mage/terminal"
 )
 
-// Check looks for everything that could go wrong, here and on a host, before anything is changed.
+// Check looks for everything that could go wrong, here and on hosts, before anything is changed.
 func Check(ctx context.Context,
-	host *string, // also look at this host
+	host *string, // look at these hosts, with commas between (all of vps.yaml)
 	offline *bool, // start no container
 	json *bool, // print JSON
 ) error {
 	return guarded(ctx, func(ctx context.Context) error {
 		ui := term.Std()
-		found := deploy.Check(ctx, ".", terminal.On(ui), deploy.CheckOptions{Host: or(host, ""), Offline: or(offline, false)})
+		found := deploy.Check(ctx, ".", terminal.On(ui), deploy.CheckOptions{Host: or(host, "all"), Offline: or(offline, false)})
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}

@@ -3,9 +3,9 @@
 // A server is made once with bootstrap and then changed with update. Everything
 // else looks, undoes, or keeps secrets:
 //
-//	mage bootstrap HOST         turn a fresh Linux server into ours (wipes it)
-//	mage update HOSTS           bring servers to the present tree, or not at all
-//	mage diff HOST              what an update would change there
+//	mage bootstrap HOST         install NixOS on a Linux server (erases its disk)
+//	mage update HOSTS           deploy the current tree to servers
+//	mage diff HOSTS             what an update would change there
 //	mage status HOSTS           what runs there, and whether it is what was committed
 //	mage generations HOST       the generations that a server keeps
 //	mage rollback HOST          back to the generation before, with its tree
@@ -13,13 +13,13 @@
 //	mage check                  what could go wrong, here and on a host
 //	mage lock                   move nix/flake.lock to the newest inputs
 //	mage init                   make a project of a folder
-//	mage demo                   see all of this played on your own machine
+//	mage demo                   see all of this on your own machine
 //
 // # Hosts
 //
 // HOST is a name from vps.yaml, an alias of ~/.ssh/config, or
 // [user@]address[:port]. HOSTS is one of these, @tag, all, or several with
-// commas between them. Flags come after the host, as -name=value.
+// commas or blanks between them. status, diff and check without one mean all.
 //
 // # What update does
 //

@@ -1,16 +1,30 @@
 package mage
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
-// Diff shows what an update would change in HOST's /etc/nixos.
-func Diff(ctx context.Context, host string) error {
+// Diff shows what an update would change in /etc/nixos of HOSTS.
+func Diff(ctx context.Context, hosts string) error {
 	return with(ctx, func(ctx context.Context, s *session) error {
-		d, changes, err := s.diff(ctx, host)
-		if err == nil {
-			s.showDiff(d)
-			s.showSecretChanges(changes)
+		list, err := s.Hosts(ctx, hosts)
+		if err != nil {
+			return err
 		}
-		return err
+		var failed []error
+		for _, h := range list {
+			d, err := s.Diff(ctx, h.Name)
+			if err != nil {
+				failed = append(failed, err)
+				continue
+			}
+			if len(list) > 1 {
+				s.UI.Info("%s:", h.Name)
+			}
+			s.showDiff(d)
+		}
+		return errors.Join(failed...)
 	})
 }
 

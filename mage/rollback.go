@@ -6,7 +6,7 @@ import (
 	"github.com/dagadbm/vps/mage/deploy"
 )
 
-// Rollback takes HOST back to the generation before and its tree, or cancels a run that waits to be confirmed.
+// Rollback returns HOST to the previous generation and its tree, or cancels a run that waits for confirmation.
 func Rollback(ctx context.Context, host string,
 	to *int, // the generation to go back to
 	force *bool, // also to a generation whose tree is not kept

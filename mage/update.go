@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Update brings HOSTS to the present tree: built there, switched under a watchdog, confirmed over a new login.
+// Update deploys the current tree to HOSTS: built there, switched under a watchdog, confirmed over a new login.
 func Update(ctx context.Context, hosts string,
 	action *string, // switch (default), boot, test, build or dry
 	confirm *time.Duration, // roll back unless confirmed within this (60s); 0 for no watchdog

@@ -21,7 +21,7 @@ type Finding = secrets.Finding
 
 // CheckOptions are the flags of check.
 type CheckOptions struct {
-	Host    string // also look at this host; "" looks at this machine only
+	Host    string // also look at these HOSTS; "" looks at this machine only
 	Offline bool   // start no container
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/bootstrap"
@@ -22,8 +23,8 @@ const (
 	certMargin  = 14 * 24 * time.Hour // a renewal that works happens 30 days before
 )
 
-// host looks at a server for everything that an update, or a bootstrap, would
-// refuse.
+// host looks at servers, side by side, for everything that an update, or a
+// bootstrap, would refuse.
 func (c *checker) host(ctx context.Context) (l findings) {
 	switch {
 	case c.o.Host == "":
@@ -32,18 +33,31 @@ func (c *checker) host(ctx context.Context) (l findings) {
 		l.skip(c.o.Host, "vps.yaml is not understood")
 		return l
 	}
-	h, err := c.p.host(ctx, c.o.Host)
+	if c.o.Host == "all" && len(c.p.config.Hosts) == 0 {
+		return nil
+	}
+	hosts, err := c.p.hosts(ctx, c.o.Host)
 	if err != nil {
 		l.err(c.o.Host, err, next.Words("name a host of vps.yaml"))
 		return l
 	}
-	look := &hostCheck{checker: c, h: h}
-	look.run(ctx)
-	for _, f := range look.findings {
-		f.Name = h.Name + ": " + f.Name
-		l = append(l, f)
+	found := make([]findings, len(hosts))
+	places := make(chan struct{}, DefaultUpdate().Parallel)
+	var wg sync.WaitGroup
+	for i, h := range hosts {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			look := &hostCheck{checker: c, h: h}
+			look.run(ctx)
+			for _, f := range look.findings {
+				f.Name = h.Name + ": " + f.Name
+				found[i] = append(found[i], f)
+			}
+		})
 	}
-	return l
+	wg.Wait()
+	return slices.Concat(found...)
 }
 
 // hostCheck looks at one host.
