@@ -10,6 +10,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
+	"github.com/dagadbm/vps/mage/remote"
 )
 
 // ended sorts an install that did not come to its end: it looks what runs on the
@@ -104,6 +105,10 @@ func (s sight) old() bool { return s.facts != nil && !s.facts.Installer }
 // state says in a sentence what runs there and what became of the disk.
 func (s sight) state(phase InstallerPhase) string {
 	switch {
+	case s.facts == nil && errors.As(s.err, new(*remote.HostKeyMismatchError)):
+		return "what answers in the server's place shows another host key, and was sent nothing; " + phase.Disk()
+	case s.facts == nil && !isUnreachable(s.err):
+		return "nobody gets in to the server now; " + phase.Disk()
 	case s.facts == nil:
 		return "the server does not answer now; " + phase.Disk()
 	case s.facts.Installer && phase.Wiped() && !phase.Installed():

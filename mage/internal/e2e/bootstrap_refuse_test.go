@@ -47,7 +47,7 @@ func TestE2EBootstrapRefusesAndThenTakesItsKexecImage(t *testing.T) {
 		{name: "no terminal", bootstrap: func() said { return r.mage("bootstrap", r.name) },
 			code: 2, says: "there is no terminal to ask on", next: "give -yes"},
 		{name: "not the typed name", bootstrap: func() said { return r.typing("web", r.target("bootstrap", r.name)) },
-			code: 1, says: "its name was not typed", next: "next: mage bootstrap " + r.name},
+			code: 1, says: "its name was not typed", next: " bootstrap " + r.name},
 		{name: "unknown host key", bootstrap: func() said { return r.mage("bootstrap", r.name, "-yes") },
 			code: 1, says: fingerprintOf(t, r.server.HostKey), next: "-hostkey="},
 		{name: "another host key", bootstrap: func() said {

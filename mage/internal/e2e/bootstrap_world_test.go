@@ -197,8 +197,8 @@ func (r *rented) assertSummary(end said, hostKey string) {
 	assert.Equal(t, r.name, rows["host"])
 	assert.Equal(t, "NixOS "+e2e.Output()+", generation 1", rows["system"])
 	assert.Contains(t, rows["host key"], fingerprintOf(t, hostKey)+", pinned in ")
-	assert.Contains(t, rows["undo"], "mage bootstrap "+r.name)
-	assert.Contains(t, rows["undo"], "mage rollback "+r.name)
+	assert.Contains(t, rows["undo"], " bootstrap "+r.name)
+	assert.Contains(t, rows["undo"], " rollback "+r.name)
 	login := strings.Fields(rows["log in"])
 	require.NotEmpty(t, login, "%s", end.stdout)
 	if r.address != r.server.Address().String() {
