@@ -46,14 +46,14 @@ func TestRoundTripBudgets(t *testing.T) {
 		return atStart
 	}
 	f.write("x.nix", "1")
-	assertTrips(t, 13, "one file changed, until the build starts", untilBuild)
+	assertTrips(t, 11, "one file changed, until the build starts", untilBuild)
 
 	for i := range 1000 {
 		f.write(fmt.Sprintf("many/%d.nix", i), fmt.Sprint(i))
 	}
 	near()
 	f.write("x.nix", "2")
-	assertTrips(t, 13, "one of a thousand changed, until the build starts", untilBuild)
+	assertTrips(t, 11, "one of a thousand changed, until the build starts", untilBuild)
 }
 
 // assertTrips tries until a run needs no more round trips than that. A machine
