@@ -159,6 +159,10 @@ func shownPart(h Host, name string) string {
 	switch name {
 	case "ports":
 		return shownList(h.SSHPorts == nil, strings.Fields(strings.Trim(fmt.Sprint(h.SSHPorts), "[]")))
+	case "rootkeys":
+		return strings.ReplaceAll(shownList(h.RootKeys == nil, h.RootKeys), ";", ",")
+	case "rootkeyfiles":
+		return shownList(h.RootKeyFiles == nil, h.RootKeyFiles)
 	case "disks":
 		return shownList(h.Disks == nil, h.Disks)
 	case "diskkeys":
@@ -208,6 +212,7 @@ func TestEvaluateOurs(t *testing.T) {
 		assert.Equal(t, Host{
 			Output: output, System: system, Release: "26.05", StateVersion: "26.05",
 			SSHPorts: []int{2222}, Disks: []string{"/dev/sda"}, DiskKeys: []string{},
+			RootKeys: []string{}, RootKeyFiles: []string{"/run/secrets-for-users/ssh-public-key"},
 			Age:     &Age{KeyFile: "/var/lib/sops-nix/key.txt", SSHKeyPaths: []string{}},
 			Secrets: shipped,
 		}, answer.Hosts[output])

@@ -130,6 +130,85 @@ let
     else
       daemonPorts;
 
+  # --- root's login keys, as far as they are in plain text ---
+
+  # The files that sshd reads keys from, "%u" being the user. null as soon as it
+  # may know keys from elsewhere: from a command, a certificate authority, or lines
+  # that somebody wrote themselves.
+  keyFilesOfSshd =
+    let
+      files = sshd.authorizedKeysFiles or [ ];
+      lines = builtins.filter builtins.isString (builtins.split "\n" (sshd.extraConfig or ""));
+      keywords = "([Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Ee][Dd][Kk][Ee][Yy][Ss].*|[Tt][Rr][Uu][Ss][Tt][Ee][Dd][Uu][Ss][Ee][Rr][Cc][Aa][Kk][Ee][Yy][Ss].*|[Ii][Nn][Cc][Ll][Uu][Dd][Ee].*)";
+      # What NixOS itself writes of the option.
+      own = "AuthorizedKeysFile ${toString files}";
+      more = builtins.filter (
+        line: builtins.match "[ \t]*${keywords}" line != null && builtins.match "[ \t]*(.*[^ \t])[ \t]*" line != [ own ]
+      ) lines;
+      set = builtins.filter (
+        name:
+        builtins.match keywords name != null && !(builtins.elem sshd.settings.${name} [ null "none" ])
+      ) (builtins.attrNames (sshd.settings or { }));
+    in
+    if more != [ ] || set != [ ] || sshd.authorizedKeysCommand or "none" != "none" then
+      throw "keys may come from elsewhere"
+    else
+      map (builtins.replaceStrings [ "%u" ] [ "root" ]) files;
+
+  # NixOS writes what the options of a user say into this one.
+  keyFileOfNixos = "/etc/ssh/authorized_keys.d/root";
+
+  rootKeyFiles =
+    if !(config ? services.openssh) then
+      null
+    else
+      builtins.filter (file: file != keyFileOfNixos) (unique keyFilesOfSshd);
+
+  # A line of authorized_keys in ASCII: JSON has no room for other encodings than
+  # UTF-8. So the comment goes from a line that is not.
+  keyLine =
+    text:
+    let
+      line = builtins.replaceStrings [ "\t" "\r" ] [ " " "" ] text;
+      bare = builtins.match " *([a-z0-9@.-]+ +[A-Za-z0-9+/]+=*) .*" line;
+    in
+    if builtins.stringLength line > 8192 then
+      throw "no key is that long"
+    else if builtins.match "[ -~]*" line != null then
+      line
+    else if bare == null then
+      throw "options that are not in ASCII"
+    else
+      builtins.head bare;
+
+  # A file that would have to be built first is unknown.
+  readKeyFile =
+    file:
+    if
+      builtins.any (c: c ? outputs || c ? allOutputs) (
+        builtins.attrValues (builtins.getContext (toString file))
+      )
+      || !(builtins.pathExists file)
+    then
+      throw "not there yet"
+    else
+      builtins.readFile file;
+
+  rootKeys =
+    let
+      root = config.users.users.root.openssh.authorizedKeys or { };
+      texts = (root.keys or [ ]) ++ map readKeyFile (root.keyFiles or [ ]);
+      lines = builtins.filter (
+        line: builtins.isString line && builtins.match "[ \t\r]*(#.*)?" line == null
+      ) (builtins.concatMap (builtins.split "\n") texts);
+    in
+    if !(config ? services.openssh) then
+      null
+    else if builtins.elem keyFileOfNixos (map (builtins.replaceStrings [ "%u" ] [ "root" ]) (sshd.authorizedKeysFiles or [ ])) then
+      map keyLine lines
+    else
+      [ ];
+
   # --- disko: every device that it partitions or formats ---
 
   devices = config.disko.devices or { };
@@ -284,6 +363,8 @@ let
     release = known (config.system.nixos.release or null);
     stateVersion = known (config.system.stateVersion or null);
     sshPorts = known sshPorts;
+    rootKeys = known rootKeys;
+    rootKeyFiles = known rootKeyFiles;
     disks = known disks;
     diskKeys = known diskKeys;
     age = known age;

@@ -34,6 +34,8 @@ type Host struct {
 	Release      string   `json:"release"`      // of NixOS, such as "26.05"
 	StateVersion string   `json:"stateVersion"` // NixOS's system.stateVersion
 	SSHPorts     []int    `json:"sshPorts"`     // TCP ports that sshd listens on, in the order of its configuration; empty: no sshd
+	RootKeys     []string `json:"rootKeys"`     // lines of authorized_keys that the configuration gives root in plain text
+	RootKeyFiles []string `json:"rootKeyFiles"` // other files that sshd reads keys of root from, as AuthorizedKeysFile has them; nil: or anything else
 	Disks        []string `json:"disks"`        // devices that disko partitions or formats, sorted
 	DiskKeys     []string `json:"diskKeys"`     // files that disko reads the keys of encrypted disks from
 	Age          *Age     `json:"age"`          // what sops-nix decrypts with
@@ -159,10 +161,12 @@ func Parse(data []byte) (Host, error) {
 
 // The most of each that a real host may have.
 const (
-	maxText    = 4096
-	maxPorts   = 64
-	maxPaths   = 256
-	maxSecrets = 4096
+	maxText     = 4096
+	maxKeyLine  = 8192 // the longest that sshd reads
+	maxPorts    = 64
+	maxPaths    = 256
+	maxSecrets  = 4096
+	maxRootKeys = 4096
 )
 
 var octalMode = regexp.MustCompile(`^[0-7]{1,5}$`)
@@ -188,6 +192,9 @@ func (h *Host) validate() error {
 			return err
 		}
 	}
+	if err := h.validateRootKeys(); err != nil {
+		return err
+	}
 	if len(h.DiskKeys) > maxPaths {
 		return errors.New("there are too many keys of disks")
 	}
@@ -204,6 +211,24 @@ func (h *Host) validate() error {
 	for _, s := range h.Secrets {
 		if err := s.validate(); err != nil {
 			return fmt.Errorf("secret %q: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// validateRootKeys does not ask that a line is a key: sshd ignores those that are not.
+func (h *Host) validateRootKeys() error {
+	if len(h.RootKeys) > maxRootKeys || len(h.RootKeyFiles) > maxPaths {
+		return errors.New("there are too many login keys")
+	}
+	for _, line := range h.RootKeys {
+		if err := checkBounded("login key", line, maxKeyLine); err != nil {
+			return err
+		}
+	}
+	for _, path := range h.RootKeyFiles { // may be relative to the home folder
+		if err := checkText("file of login keys", path); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -252,8 +277,10 @@ func checkAbsolute(name, path string) error {
 	return checkText(name, path)
 }
 
-func checkText(name, text string) error {
-	if len(text) > maxText || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+func checkText(name, text string) error { return checkBounded(name, text, maxText) }
+
+func checkBounded(name, text string, limit int) error {
+	if len(text) > limit || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 		return fmt.Errorf("the %s is too long, or has control characters", name)
 	}
 	return nil

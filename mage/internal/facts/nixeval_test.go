@@ -45,7 +45,7 @@ func checkSSH(t *testing.T, c config) {
 		"PasswordAuthentication": false, "KbdInteractiveAuthentication": false,
 		"PermitRootLogin": "prohibit-password", "AllowUsers": []any{"root", "openclaw"},
 	}, c.at(t, "services", "openssh", "settings"))
-	assert.Equal(t, []string{"/run/secrets-for-users/ssh-public-key"}, c.strings(t, "services", "openssh", "authorizedKeysFiles"))
+	assert.ElementsMatch(t, []string{"/run/secrets-for-users/ssh-public-key", "/etc/ssh/authorized_keys.d/%u"}, c.strings(t, "services", "openssh", "authorizedKeysFiles"))
 	assert.Equal(t, false, c.at(t, "services", "openssh", "authorizedKeysInHomedir"))
 	assert.Equal(t, []any{map[string]any{"path": "/etc/ssh/ssh_host_ed25519_key", "type": "ed25519"}},
 		c.at(t, "services", "openssh", "hostKeys"), "bootstrap makes and pins this one only")
@@ -268,7 +268,11 @@ func TestNixLoginKeysInPlainText(t *testing.T) {
 		assert.Equal(t, []string{"ssh-ed25519 admin", "ssh-ed25519 user"},
 			c.strings(t, "users", "users", "openclaw", "openssh", "authorizedKeys", "keys"))
 		assert.NotContains(t, c.at(t, "sops", "secrets"), "ssh-public-key")
-		assert.NotContains(t, c.at(t, "services", "openssh"), "authorizedKeysFiles", "NixOS adds the file of each user")
+		assert.Equal(t, []string{"/etc/ssh/authorized_keys.d/%u"}, c.strings(t, "services", "openssh", "authorizedKeysFiles"))
+		host, err := Parse([]byte(c.at(t, "environment", "etc", "vps/facts.json", "text").(string)))
+		require.NoError(t, err)
+		assert.Equal(t, []string{"ssh-ed25519 admin"}, host.RootKeys)
+		assert.Equal(t, []string{}, host.RootKeyFiles)
 		assert.Equal(t, []any{true}, assertions(t, c))
 	}
 }

@@ -25,4 +25,5 @@
       startWhenNeeded = lib.mkOption { default = false; };
     };
   };
+  config.services.openssh.authorizedKeysFiles = [ "/etc/ssh/authorized_keys.d/%u" ];
 }
