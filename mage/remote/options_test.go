@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -277,12 +278,19 @@ func TestBannerIsShownAtOnceAndWaitedFor(t *testing.T) {
 		s.banner = "# One more check.\n\x1b[31m# Visit https://login.example.com/a/123\n\n"
 		s.slow = 5 * time.Minute
 		start := time.Now()
+		var mu sync.Mutex
 		told := map[string]time.Duration{}
-		d := &Dialer{Home: h.dir, NetDial: s.dial, Notice: func(host, text string) { told[host+": "+text] = time.Since(start) }}
+		d := &Dialer{Home: h.dir, NetDial: s.dial, Notice: func(host, text string) {
+			mu.Lock()
+			defer mu.Unlock()
+			told[host+": "+text] = time.Since(start)
+		}}
 		require.NoError(t, try(t, d, s.pin()))
 		assert.GreaterOrEqual(t, time.Since(start), 5*time.Minute)
+		mu.Lock()
 		assert.Equal(t, time.Duration(0), told["web-1: # Visit https://login.example.com/a/123"])
 		assert.Contains(t, told, "web-1: # One more check.")
+		mu.Unlock()
 
 		s.banner = "Authorized use only\n" // names nothing to do
 		require.ErrorContains(t, try(t, d, s.pin()), "the server says: Authorized use only")
@@ -295,10 +303,11 @@ func TestASlowLoginIsAwaited(t *testing.T) {
 		s := newServer(t)
 		s.allowed = append(s.allowed, h.addKey("id_ed25519", ""))
 		s.slow = 100 * time.Second
-		var told []string
-		d := &Dialer{Home: h.dir, NetDial: s.dial, Notice: func(_, text string) { told = append(told, text) }}
+		told := make(chan string, 9)
+		d := &Dialer{Home: h.dir, NetDial: s.dial, Notice: func(_, text string) { told <- text }}
 		require.NoError(t, try(t, d, s.pin()))
-		assert.Equal(t, []string{"still logging in: 192.0.2.1:22 is slow to answer"}, told)
+		require.Len(t, told, 1)
+		assert.Equal(t, "still logging in: 192.0.2.1:22 is slow to answer", <-told)
 	})
 }
 
