@@ -295,3 +295,22 @@ func TestEditorsThatKeepCopies(t *testing.T) {
 		assert.Contains(t, warning, want.warning, command)
 	}
 }
+
+// sops keeps a comment beside a list's element nowhere: the edit was refused as one
+// that "reads differently", without a line. It is moved above the element.
+func TestACommentBesideAListElementIsMoved(t *testing.T) {
+	t.Parallel()
+	ids := newIdentities(t, 1)
+	project := newProject(t, ids, "a: b\n")
+	branches, problems, err := readPlain([]byte("hosts:\n    - alpha # why\n    - beta\n"), yamlStore())
+	require.NoError(t, err)
+	require.Len(t, problems, 1)
+	assert.Contains(t, problems[0], "moved")
+	f := mustOpen(t, readAll(t, project.SecretsFile()), ids)
+	f.tree.Branches = branches
+	data, err := f.sealChecked(ids)
+	require.NoError(t, err)
+	plain, err := mustOpen(t, data, ids).plain()
+	require.NoError(t, err)
+	assert.Equal(t, "hosts:\n    # why\n    - alpha\n    - beta\n", string(plain))
+}

@@ -30,10 +30,48 @@ func readPlain(data []byte, store sops.Store) (branches sops.TreeBranches, probl
 	if err := checkPlain(branches); err != nil {
 		return nil, nil, err
 	}
+	if moveListComments(branches) {
+		problems = append(problems, "a comment beside an element of a list will be moved to a line of its own: sops keeps it nowhere else")
+	}
 	for _, document := range parsed {
 		eachNode(document, func(node *yaml.Node) { problems = append(problems, nodeProblems(node)...) })
 	}
 	return branches, problems, nil
+}
+
+// moveListComments makes comments beside elements of lists ones above them, and
+// reports whether there were any. sops forgets where they were.
+func moveListComments(value any) (moved bool) {
+	switch value := value.(type) {
+	case sops.TreeBranches:
+		for _, branch := range value {
+			moved = moveListComments(branch) || moved
+		}
+	case sops.TreeBranch:
+		for _, item := range value {
+			moved = moveListComments(item.Value) || moved
+		}
+	case []any:
+		for i, item := range value {
+			comment, ok := item.(sops.Comment)
+			if !ok || !comment.Inline {
+				moved = moveListComments(item) || moved
+				continue
+			}
+			value[i], moved = sops.Comment{Value: comment.Value}, true
+			if _, is := before(value, i).(sops.Comment); i > 0 && !is {
+				value[i-1], value[i] = value[i], value[i-1]
+			}
+		}
+	}
+	return moved
+}
+
+func before(list []any, i int) any {
+	if i == 0 {
+		return nil
+	}
+	return list[i-1]
 }
 
 func checkPlain(branches sops.TreeBranches) error {
