@@ -5,8 +5,11 @@ FUNCTION() {
     read -ra words <<<"$line"
     [[ $line == *[[:space:]] ]] && words+=('')
     local typed=${words[${#words[@]}-1]}
-    # bash breaks words at these, and replaces only what comes after the last.
-    local kept=${typed%"${typed##*[:=@]}"}
+    # bash breaks words after a colon or an equals sign and before an at sign, and
+    # replaces only what comes from there on.
+    local kept=${typed%"${typed##*[:=]}"}
+    local rest=${typed#"$kept"}
+    [[ $rest == *@* ]] && kept+=${rest%@*}
     COMPREPLY=()
     while IFS=$'\t' read -r word _; do
         [[ -n $word ]] || continue
