@@ -45,7 +45,7 @@ func TestFaultsSecretsStaySecretOnARealServer(t *testing.T) {
 	}
 	c.must("rollback", "web")
 	c.must("secrets:list")
-	c.must("secrets:rotate")
+	c.must("secrets:rotate", "-yes="+fingerprintOf(t, s.Host("web").HostKey))
 	c.crash()
 	found := watch.Stop()
 
