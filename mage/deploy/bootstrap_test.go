@@ -174,6 +174,13 @@ func TestBootstrapRefusesBeforeItTouchesAnything(t *testing.T) {
 		"example key":   {change: func(c *candidate) { c.example() }, code: CodeUsage, says: "example key"},
 		"no lock":       {change: func(c *candidate) { c.gone("nix/flake.lock") }, code: CodeUsage, says: "flake.lock", next: "mage lock"},
 		"no login":      {change: func(c *candidate) { c.set("ssh-public-key", stranger(c.t)) }, code: CodeUsage, says: "lock you out", next: "secrets:set"},
+		"no login by plain keys": {change: func(c *candidate) {
+			c.nixSays(func(h *facts.Host) { h.RootKeys, h.RootKeyFiles = []string{strings.TrimSpace(stranger(c.t))}, []string{} })
+		}, code: CodeUsage, says: "lock you out", next: "vps.admins"},
+		"login for one command": {change: func(c *candidate) {
+			mine := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(c.server.ClientKey().PublicKey())))
+			c.nixSays(func(h *facts.Host) { h.RootKeys, h.RootKeyFiles = []string{`command="backup" ` + mine}, []string{} })
+		}, code: CodeUsage, says: "lock you out", next: "vps.admins"},
 		"missing secret": {change: func(c *candidate) {
 			c.nixSays(func(h *facts.Host) {
 				h.Secrets = append(h.Secrets, facts.Secret{Name: "unheard-of", Key: "unheard-of", File: secretsPath})
@@ -210,6 +217,42 @@ func TestBootstrapRefusesBeforeItTouchesAnything(t *testing.T) {
 			assert.False(t, c.ran(), "the installer was started")
 			assert.NotContains(t, c.server.ReadFile("root/.ssh/authorized_keys"), "vps-install")
 			assert.NoFileExists(t, bootstrap.RecordPath(c.Dir, c.hosts["web"]))
+		})
+	}
+}
+
+// Whoever has a key in vps.admins alone was told that the new system would lock him
+// out; and where sshd asks a command for keys, nobody knows, which stops nobody.
+func TestBootstrapJudgesAllLoginKeys(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		edit  func(h *facts.Host, mine string)
+		warns string
+	}{
+		"plain, beside a secret":  {edit: func(h *facts.Host, mine string) { h.RootKeys = []string{"no-pty " + mine} }},
+		"plain alone":             {edit: func(h *facts.Host, mine string) { h.RootKeys, h.RootKeyFiles = []string{mine}, []string{} }},
+		"plain, beside a command": {edit: func(h *facts.Host, mine string) { h.RootKeys, h.RootKeyFiles = []string{mine}, nil }},
+		"a command":               {edit: func(h *facts.Host, _ string) { h.RootKeyFiles = nil }, warns: "from elsewhere"},
+		"a file of the server":    {edit: func(h *facts.Host, _ string) { h.RootKeyFiles = []string{"%h/.ssh/authorized_keys"} }, warns: "%h/.ssh/authorized_keys"},
+		"keys that are unknown":   {edit: func(h *facts.Host, _ string) { h.RootKeys = nil }, warns: "keys of root are unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCandidate(t, "")
+			c.set("ssh-public-key", stranger(t))
+			mine := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(c.server.ClientKey().PublicKey())))
+			c.nixSays(func(h *facts.Host) { tc.edit(h, mine) })
+
+			failure(t, c.bootstrap(), CodeFailed, "exit code 1", "bootstrap") // of the installer
+
+			assert.True(t, c.ran())
+			told := strings.Count(c.story.String(), "whether you can log in to the new system is unknown")
+			if tc.warns == "" {
+				assert.Zero(t, told, "%s", c.story)
+				return
+			}
+			assert.Equal(t, 1, told, "%s", c.story)
+			assert.Contains(t, c.story.String(), tc.warns)
 		})
 	}
 }

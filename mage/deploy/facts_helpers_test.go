@@ -16,6 +16,7 @@ func ourHosts() map[string]facts.Host {
 	for output, system := range map[string]string{"vps-x86": "x86_64-linux", "vps-arm": "aarch64-linux"} {
 		hosts[output] = facts.Host{
 			Output: output, System: system, Release: "26.05", StateVersion: "26.05", SSHPorts: []int{2222}, Disks: []string{"/dev/sda"},
+			RootKeys: []string{}, RootKeyFiles: []string{"/run/secrets-for-users/ssh-public-key"},
 			Age: &facts.Age{KeyFile: defaultAgeKey, SSHKeyPaths: []string{}},
 			Secrets: []facts.Secret{
 				{Name: "gateway-token", Key: "gateway-token", File: secretsPath, Format: "yaml", Path: "/run/secrets/gateway-token", Owner: "openclaw", Mode: "0400"},

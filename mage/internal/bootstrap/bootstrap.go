@@ -111,6 +111,7 @@ type installation struct {
 	flake           *facts.Answer // what Nix says
 	output          string
 	config          facts.Host // of output
+	loginChecked    string     // output whose login keys were looked at
 	local           bool       // the system is built here
 	erasesInstalled bool       // what an earlier run installed is on the disk
 	installed       *login

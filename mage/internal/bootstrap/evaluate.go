@@ -32,12 +32,12 @@ func (b *installation) evaluate(ctx context.Context) error {
 		return nil
 	}
 	b.output = outputs[0]
-	return b.checkFacts()
+	return b.checkFacts(ctx)
 }
 
 // checkFacts looks at what Nix says about the output that is going to be
 // installed.
-func (b *installation) checkFacts() (err error) {
+func (b *installation) checkFacts(ctx context.Context) (err error) {
 	b.config, err = b.flake.Host(b.output)
 	var missing *facts.NoOutputError
 	if errors.As(err, &missing) {
@@ -56,7 +56,10 @@ func (b *installation) checkFacts() (err error) {
 		b.host.Port = ports[0]
 	}
 	// A declared secret that is not there fails the first start of the new system.
-	return b.pre.Missing(b.config)
+	if err := b.pre.Missing(b.config); err != nil {
+		return err
+	}
+	return b.checkLogin(ctx)
 }
 
 // checkAgeKey: the new system must look for an age key somewhere, and bootstrap can

@@ -1,19 +1,15 @@
 package bootstrap
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/secrets"
-	"golang.org/x/crypto/ssh"
 )
 
 // checkProject checks what would be installed, before anything is asked of
@@ -25,7 +21,7 @@ func (b *installation) checkProject(ctx context.Context) (err error) {
 	for _, w := range b.pre.Warnings {
 		b.p.Log.Warn("%s", w)
 	}
-	for _, check := range []func(context.Context) error{b.checkLock, b.checkKey, b.checkLogin} {
+	for _, check := range []func(context.Context) error{b.checkLock, b.checkKey} {
 		if err := check(ctx); err != nil {
 			return err
 		}
@@ -48,47 +44,6 @@ func (b *installation) checkKey(ctx context.Context) error {
 		return usage(err)
 	}
 	return nil
-}
-
-const secretsPath = "secrets/secrets.yaml"
-
-const loginSecret = "ssh-public-key"
-
-// checkLogin: the new system lets in only who is named in the secret
-// ssh-public-key. If that is nobody here, the server would be out of reach.
-func (b *installation) checkLogin(ctx context.Context) error {
-	if !slices.Contains(b.pre.Report.Names, loginSecret) {
-		b.p.Log.Warn("%s has no %s: whether you can log in to the new system is up to nix/", secretsPath, loginSecret)
-		return nil
-	}
-	text, err := secrets.Get(b.p.Dir, b.pre.Identities, loginSecret)
-	if err != nil {
-		return usage(err)
-	}
-	mine, sealed, err := b.dialer.PublicKeys(ctx, b.host.Target)
-	if err != nil {
-		return connectFailure(b.host.Name, err)
-	}
-	if sealed || canUse(text, mine) {
-		return nil
-	}
-	return &Failure{Kind: Usage, Now: "nothing was changed",
-		Err:  fmt.Errorf("none of the SSH keys of this machine is in the secret %s, so the new system would lock you out", loginSecret),
-		Next: next.Say("add your public key: %s", next.Target("secrets:set", loginSecret, "-from=~/.ssh/id_ed25519.pub"))}
-}
-
-// canUse says whether one of the keys in a text like authorized_keys is mine.
-func canUse(text string, mine []ssh.PublicKey) bool {
-	for line := range strings.Lines(text) {
-		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
-		if err != nil {
-			continue
-		}
-		if slices.ContainsFunc(mine, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), key.Marshal()) }) {
-			return true
-		}
-	}
-	return false
 }
 
 // checkEngine asks whether the container engine answers.

@@ -262,7 +262,7 @@ func (b *installation) choose(ctx context.Context) error {
 	b.output = b.host.Output(f.Arch)
 	for _, check := range []func() error{
 		func() error { return RefuseFresh(name, f) },
-		b.checkFacts,
+		func() error { return b.checkFacts(ctx) },
 		b.checkSystem,
 		b.refuseDisk,
 		b.refuseKexec,
