@@ -19,6 +19,7 @@ type Facts struct {
 	Systemd   bool
 	Time      time.Time // the server's clock
 	Memory    int64     // bytes
+	Port      int       // that sshd took this login on; 0 is unknown. A router may forward another to it.
 	Current   string    // store path of the running system
 	Booted    string    // store path of the system that was booted
 	Profile   string    // store path of the newest generation: the boot default
@@ -171,6 +172,10 @@ func (f *Facts) setOther(key, value string) (err error) {
 		var n int64
 		n, err = number(value)
 		f.Generation = int(n)
+	case "port":
+		var n uint64
+		n, err = strconv.ParseUint(value, 10, 16)
+		f.Port = int(n)
 	case "time":
 		f.Time, err = unix(value)
 	case "agekey":

@@ -35,6 +35,7 @@ type Link struct {
 	mu   sync.Mutex // a look at the new system goes on while the connection is replaced
 	conn Conn
 	at   int // the port of conn
+	took int // the port that the server took a login on that we made to at; 0 is unknown
 }
 
 // Use makes conn, which was made to a port, the connection.
@@ -55,6 +56,21 @@ func (l *Link) At() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.at
+}
+
+// forwarded says whether the server listens on another port than the one that leads to
+// it, and on which: a router or a container engine forwards.
+func (l *Link) forwarded() (port int, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.took, l.took != 0 && l.at != 0 && l.took != l.at
+}
+
+// tookOn keeps what the server says of the port that it took the login on.
+func (l *Link) tookOn(port int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.took = port
 }
 
 // Close ends the connection, if there is one.
@@ -125,6 +141,7 @@ func (l *Link) Open(ctx context.Context, q FactsQuery) (*Session, Facts, error) 
 		s.Stop()
 		return nil, facts, err
 	}
+	l.tookOn(facts.Port)
 	return s, facts, nil
 }
 

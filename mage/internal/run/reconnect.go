@@ -71,6 +71,13 @@ func (f *Follower) ports() []int {
 // newPorts are where the new system must let us in. It says so itself: where Nix does
 // not, the host is looked for, too, where it is declared and where it is now.
 func (f *Follower) newPorts(built Built) []int {
+	if took, ok := f.link.forwarded(); ok {
+		// The new system's ports are those on the far side of what forwards ours.
+		if slices.Contains(built.Ports, took) {
+			return []int{f.link.At()}
+		}
+		return unique(append([]int{f.link.At(), f.link.Port}, built.Ports...))
+	}
 	switch {
 	case slices.Contains(built.Ports, f.link.Port):
 		return []int{f.link.Port}
@@ -102,15 +109,21 @@ func unique(ports []int) []int {
 func (f *Follower) newLogin(ctx context.Context, ports []int) (Conn, int, error) {
 	wait := NewBackoff()
 	var last error
+	ports = slices.Clone(ports)
 	for {
-		for _, port := range ports {
+		for _, port := range slices.Clone(ports) {
 			conn, err := f.tryLogin(ctx, port)
 			if err == nil {
 				return conn, port, nil
 			}
 			last = err
 			var mismatch *remote.HostKeyMismatchError
-			if errors.As(err, &mismatch) || errors.Is(err, errBanned) {
+			if errors.As(err, &mismatch) {
+				// Another machine answers there: a router, say, on a port that we only
+				// thought possible. It is not asked again.
+				ports = slices.DeleteFunc(ports, func(p int) bool { return p == port })
+			}
+			if len(ports) == 0 || errors.Is(err, errBanned) {
 				return nil, 0, err
 			}
 		}

@@ -22,6 +22,8 @@ facts_of_system() {
     say uid "$uid"
     now
     say time "$now"
+    login_port
+    [ -z "$login_port" ] || say port "$login_port"
     [ ! -e "$ROOT/etc/NIXOS" ] || say nixos 1
     # shellcheck disable=SC1091 # a file of the server's
     say os "$(. "$ROOT/etc/os-release" 2>/dev/null && printf '%s' "${PRETTY_NAME-}")"
@@ -48,6 +50,16 @@ facts_of_system() {
         say "free.$1" "$kilobytes"
         shift
     done
+}
+
+# login_port sets $login_port to the port that sshd took this login on. What made the
+# login root took the variable out of the environment, and still has it itself.
+login_port() {
+    login_port=${SSH_CONNECTION-}
+    [ -n "$login_port" ] || [ -z "${SUDO_USER-}${DOAS_USER-}" ] || [ ! -r "/proc/$PPID/environ" ] ||
+        login_port=$(tr '\000' '\n' <"/proc/$PPID/environ" 2>/dev/null | sed -n 's/^SSH_CONNECTION=//p')
+    login_port=${login_port##* }
+    case $login_port in *[!0-9]*) login_port= ;; esac
 }
 
 # /etc/nixos must be a folder that can be exchanged by a rename.
