@@ -27,7 +27,7 @@ func (u *UI) say(s style, label, format string, args []any) {
 
 // Error tells the three parts of an error: what failed, the state now and the
 // next command. The latter two are what the error, or one that it wraps, says
-// with State() and Hint(). Joined errors are told one by one; nil is not told.
+// with State() and NextStep(). Joined errors are told one by one; nil is not told.
 func (u *UI) Error(err error) {
 	var b strings.Builder
 	for _, one := range split(err) {
@@ -74,9 +74,6 @@ func split(err error) []error {
 func hintOf(err error) string {
 	if n, ok := err.(interface{ NextStep() next.Step }); ok {
 		return n.NextStep().String()
-	}
-	if h, ok := err.(interface{ Hint() string }); ok {
-		return h.Hint()
 	}
 	return ""
 }

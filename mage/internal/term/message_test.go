@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/creack/pty"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -42,9 +43,9 @@ func TestForeignTextInMessagesIsCleaned(t *testing.T) {
 // told is an error with everything that a person is told.
 type told struct{ what, state, next string }
 
-func (e told) Error() string { return e.what }
-func (e told) State() string { return e.state }
-func (e told) Hint() string  { return e.next }
+func (e told) Error() string       { return e.what }
+func (e told) State() string       { return e.state }
+func (e told) NextStep() next.Step { return next.Words(e.next) }
 
 func TestErrorTellsThreeParts(t *testing.T) {
 	t.Parallel()
@@ -78,9 +79,9 @@ func TestErrorTellsThreeParts(t *testing.T) {
 
 type outer struct{ error }
 
-func (outer) Error() string   { return "outer" }
-func (outer) Hint() string    { return "ask somebody" }
-func (e outer) Unwrap() error { return e.error }
+func (outer) Error() string       { return "outer" }
+func (outer) NextStep() next.Step { return next.Words("ask somebody") }
+func (e outer) Unwrap() error     { return e.error }
 
 func TestColour(t *testing.T) {
 	t.Parallel()
