@@ -291,3 +291,36 @@ func TestEvaluateRefusesWhatIsNoAnswer(t *testing.T) {
 	_, err = answer.Host("b")
 	assert.NoError(t, err)
 }
+
+// The module in somebody's own flake, as nixosModules.vps gives it: it must not
+// make another system of every change of a comment.
+func TestBuiltFactsOfAnotherFlake(t *testing.T) {
+	t.Parallel()
+	module, err := os.ReadFile("../../../nix/modules/facts.nix")
+	require.NoError(t, err)
+	for name, c := range map[string]struct{ args, file string }{
+		"it says what it is": {"specialArgs = { inherit inputs; };", "hosts/web.yaml"},
+		"it does not":        {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			flake := strings.Replace(usualFlake, `specialArgs = { inherit inputs self; hostname = "web"; };`, c.args, 1)
+			flake = strings.Replace(flake, "./host.nix", "./host.nix ./other/modules/facts.nix", 1)
+			tree := project(t, files{
+				"flake.nix": flake, "hosts/web.yaml": "a: ENC[x]\n",
+				"host.nix":                `{ sops = { defaultSopsFile = ./hosts/web.yaml; secrets.a = { }; }; }`,
+				"other/flake.nix":         "{ }",
+				"other/modules/facts.nix": string(module),
+			})
+			n := needNix(t)
+			out, err := n.put(t, tree).Eval(t.Context(), "--raw", "--no-write-lock-file", n.Ref()+"#nixosConfigurations",
+				"--apply", `hosts: hosts.web.config.environment.etc."vps/facts.json".text`)
+			require.NoError(t, err)
+			h, err := Parse(out)
+			require.NoError(t, err)
+			require.Len(t, h.Secrets, 1)
+			assert.Equal(t, c.file, h.Secrets[0].File)
+			assert.NotContains(t, string(out), "/nix/store")
+		})
+	}
+}

@@ -300,10 +300,10 @@ let
     sshKeyPaths = map toString (config.sops.age.sshKeyPaths or [ ]);
   };
 
-  # The folder of flake.nix: given by who evaluates this from outside, else the
-  # nearest one above this file.
+  # The folder of flake.nix: given by who evaluates this from outside, else what
+  # the flake calls itself, else the nearest one above this file.
   root =
-    args.flakeRoot or (
+    args.flakeRoot or args.self.outPath or args.inputs.self.outPath or (
       if builtins.pathExists ../flake.nix then
         toString ../.
       else if builtins.pathExists ../../flake.nix then
@@ -312,8 +312,9 @@ let
         "/"
     );
 
-  # A path inside the tree, or an absolute one if it lies elsewhere: in another
-  # flake, or on the server.
+  # A path inside the tree, or an absolute one if it lies elsewhere: on the server,
+  # or in another flake. A system that is built does not name the latter, because
+  # that may be its own flake by a name that changes with every comment in it.
   inTree =
     path:
     let
@@ -325,6 +326,8 @@ let
     in
     if builtins.substring 0 length text == prefix then
       builtins.substring length (builtins.stringLength text) text
+    else if !(args ? flakeRoot) && builtins.substring 0 11 text == "/nix/store/" then
+      null
     else
       text;
 
