@@ -132,7 +132,40 @@ type statusView struct {
 	LastRun    string   `json:"lastRun,omitempty"`
 	LastResult string   `json:"lastResult,omitempty"`
 	Reboot     bool     `json:"rebootPending"`
-	Error      string   `json:"error,omitempty"`
+	// Upgrade is the last of the server's own; absent where nothing was asked.
+	Upgrade *upgradeView `json:"upgrade,omitempty"`
+	Error   string       `json:"error,omitempty"`
+}
+
+type upgradeView struct {
+	Outcome string     `json:"outcome"`          // unknown, running, succeeded, failed or skipped
+	Result  string     `json:"result,omitempty"` // as systemd names it
+	Ended   *time.Time `json:"ended,omitempty"`
+}
+
+func viewUpgrade(u run.Upgrade) *upgradeView {
+	v := &upgradeView{Outcome: u.Outcome()}
+	switch v.Outcome {
+	case run.UpgradeSucceeded, run.UpgradeFailed, run.UpgradeSkipped:
+		v.Result, v.Ended = u.Result, &u.Ended
+	}
+	return v
+}
+
+// String tells of the last upgrade in a few words; that of a host without an answer
+// is empty.
+func (u *upgradeView) String() string {
+	if u == nil {
+		return ""
+	}
+	words := u.Outcome
+	if words == run.UpgradeFailed {
+		words += " (" + u.Result + ")"
+	}
+	if u.Ended != nil {
+		words += ", " + day(*u.Ended)
+	}
+	return words
 }
 
 func viewStatus(h deploy.HostStatus) statusView {
@@ -141,6 +174,9 @@ func viewStatus(h deploy.HostStatus) statusView {
 		LastRun: f.LastRun, LastResult: string(f.Last.Result()), Reboot: f.Booted != f.Current}
 	if f.Record != nil {
 		v.Digest, v.Commit, v.Dirty = f.Record.Digest, f.Record.Commit, f.Record.Dirty
+	}
+	if h.Err == nil {
+		v.Upgrade = viewUpgrade(f.Upgrade)
 	}
 	for _, u := range f.Units {
 		v.Units = append(v.Units, u.String())
@@ -158,13 +194,13 @@ func (s *session) showStatus(list []deploy.HostStatus, asJSON bool) error {
 		v := viewStatus(h)
 		views = append(views, v)
 		rows = append(rows, clean(v.Host, v.State, generationName(v.Generation), v.Version, cut(v.Digest),
-			commit(v.Commit, v.Dirty), none(strings.Join(v.Units, ", ")), v.LastResult))
+			commit(v.Commit, v.Dirty), none(strings.Join(v.Units, ", ")), v.LastResult, v.Upgrade.String()))
 	}
 	if asJSON {
 		return s.UI.JSON(views)
 	}
 	if len(list) > 0 {
-		s.table([]string{"HOST", "STATE", "GENERATION", "VERSION", "TREE", "COMMIT", "FAILED UNITS", "LAST RUN"}, rows)
+		s.table([]string{"HOST", "STATE", "GENERATION", "VERSION", "TREE", "COMMIT", "FAILED UNITS", "LAST RUN", "LAST UPGRADE"}, rows)
 	}
 	return nil
 }

@@ -175,7 +175,9 @@ func TestBootstrapRefusesBeforeItTouchesAnything(t *testing.T) {
 		"no lock":       {change: func(c *candidate) { c.gone("nix/flake.lock") }, code: CodeUsage, says: "flake.lock", next: "mage lock"},
 		"no login":      {change: func(c *candidate) { c.set("ssh-public-key", stranger(c.t)) }, code: CodeUsage, says: "lock you out", next: "secrets:set"},
 		"no login by plain keys": {change: func(c *candidate) {
-			c.nixSays(func(h *facts.Host) { h.RootKeys, h.RootKeyFiles = []string{strings.TrimSpace(stranger(c.t))}, []string{} })
+			c.nixSays(func(h *facts.Host) {
+				h.RootKeys, h.RootKeyFiles = []string{strings.TrimSpace(stranger(c.t))}, []string{}
+			})
 		}, code: CodeUsage, says: "lock you out", next: "vps.admins"},
 		"login for one command": {change: func(c *candidate) {
 			mine := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(c.server.ClientKey().PublicKey())))

@@ -80,7 +80,7 @@ func refuseBusy(h config.Host, f run.Facts) error {
 		return &Failure{Host: h.Name, Code: CodeBusy, Now: "that run goes on; nothing else was changed",
 			Err:  fmt.Errorf("another run holds the server: %s", holderText(f.Holder)),
 			Next: next.Say("wait for it, or cancel it with: %s", next.Target("rollback", h.Name))}
-	case f.Upgrade == "active" || f.Upgrade == "activating":
+	case f.Upgrade.Running():
 		return &Failure{Host: h.Name, Code: CodeBusy, Now: asItWas,
 			Err:  fmt.Errorf("the server's own upgrade is running (nixos-upgrade.service)"),
 			Next: next.Say("wait until it is done (%s), then run this again", next.Target("status", h.Name))}

@@ -50,11 +50,35 @@ func TestFactsOfAServer(t *testing.T) {
 			[]string{facts.Current, facts.Booted, facts.Profile})
 		assert.Equal(t, s.Manifest(), facts.Manifest)
 		assert.Len(t, facts.AgeKeys, 1)
+		assert.Equal(t, run.UpgradeUnknown, facts.Upgrade.Outcome(), "there is no such unit")
 		if facts.Systemd {
 			assert.Equal(t, []run.Unit{{Scope: "user:openclaw", Name: "gateway.service", State: "auto-restart"}}, facts.Units)
-			assert.Equal(t, []string{"inactive", "running"}, []string{facts.Upgrade, facts.State})
+			assert.Equal(t, []string{"inactive", "running"}, []string{facts.Upgrade.State, facts.State})
 		}
 	})
+}
+
+// The last upgrade of the server's own, as systemd remembers it.
+func TestFactsOfTheLastUpgrade(t *testing.T) {
+	t.Parallel()
+	s := vpstest.Start(t)
+	client := dial(t, s)
+	upgrade := func() run.Upgrade {
+		facts, err := run.ParseFacts(strings.NewReader(runCommand(t, client, run.Shell{}.Facts(run.FactsQuery{}))))
+		require.NoError(t, err)
+		return facts.Upgrade
+	}
+	const name = "nixos-upgrade.service"
+	s.SetEnded(name, "success", time.Time{})
+	assert.Equal(t, run.UpgradeUnknown, upgrade().Outcome(), "none since the start")
+	when := time.Date(2026, 11, 28, 3, 41, 7, 0, time.UTC)
+	s.SetEnded(name, "success", when)
+	assert.Equal(t, []any{run.UpgradeSucceeded, when}, []any{upgrade().Outcome(), upgrade().Ended.UTC()})
+	s.SetUnit("", name, "activating")
+	assert.Equal(t, run.UpgradeRunning, upgrade().Outcome())
+	s.SetUnit("", name, "failed")
+	s.SetEnded(name, "exit-code", when)
+	assert.Equal(t, []any{run.UpgradeFailed, "exit-code"}, []any{upgrade().Outcome(), upgrade().Result})
 }
 
 func TestOtherLinux(t *testing.T) {

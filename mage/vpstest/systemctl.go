@@ -1,6 +1,7 @@
 package vpstest
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -29,7 +30,7 @@ func (s *Server) systemctl(call Call) reply {
 	case "list-units":
 		return reply{out: s.units.list(user, flags["--state"], words[1:])}
 	case "show":
-		return reply{out: s.units.show(flags["--property"], words[1:])}
+		return reply{out: s.show(flags, words[1:])}
 	case "kill":
 		return s.forUnits(words[1:], func(name string) error { return s.units.kill(name, signalNamed(flags["--signal"])) })
 	case "stop":
@@ -136,17 +137,48 @@ func matches(patterns []string, name string) bool {
 	})
 }
 
-// show prints a property of units as "systemctl show --value" does.
-func (u *units) show(property string, names []string) string {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+// show prints properties of units, in UTC.
+func (s *Server) show(flags map[string]string, names []string) string {
+	_, bare := flags["--value"]
 	var out strings.Builder
 	for _, name := range names {
-		if property == "NRestarts" {
-			fmt.Fprintln(&out, u.restarts[name])
+		for property := range strings.SplitSeq(flags["--property"], ",") {
+			value, known := s.property(name, property)
+			switch {
+			case known && bare:
+				fmt.Fprintln(&out, value)
+			case known:
+				fmt.Fprintf(&out, "%s=%s\n", property, value)
+			}
 		}
 	}
 	return out.String()
+}
+
+func (s *Server) property(name, property string) (value string, known bool) {
+	state := s.units.state("", name)
+	s.units.mu.Lock()
+	defer s.units.mu.Unlock()
+	last, ran := s.units.ended[name]
+	switch property {
+	case "NRestarts":
+		return strconv.Itoa(s.units.restarts[name]), true
+	case "ActiveState":
+		return state, true
+	case "LoadState":
+		if state == "inactive" && !ran {
+			return "not-found", true
+		}
+		return "loaded", true
+	case "Result":
+		return cmp.Or(last.result, "success"), true
+	case "InactiveEnterTimestamp":
+		if !ran || last.when.IsZero() {
+			return "", true
+		}
+		return last.when.UTC().Format("Mon 2006-01-02 15:04:05 MST"), true
+	}
+	return "", false
 }
 
 // stop stops units in one transaction, as systemd does from 262 on: if one of them is

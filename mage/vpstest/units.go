@@ -22,10 +22,17 @@ type units struct {
 	states  map[unitKey]unitState
 	later   []*time.Timer // units that get into trouble some time after a switch
 
+	ended    map[string]unitEnd
 	restarts map[string]int // how often the manager has restarted a unit by itself
 }
 
 type unitKey struct{ user, name string }
+
+// unitEnd is how a service ended the last time.
+type unitEnd struct {
+	result string
+	when   time.Time
+}
 
 type unitState struct {
 	state string
@@ -34,7 +41,7 @@ type unitState struct {
 
 func newUnits(s *Server) *units {
 	return &units{server: s, running: map[string]*exec.Cmd{}, timers: map[string]*time.Timer{},
-		states: map[unitKey]unitState{}, changed: make(chan struct{}), restarts: map[string]int{}}
+		states: map[unitKey]unitState{}, changed: make(chan struct{}), restarts: map[string]int{}, ended: map[string]unitEnd{}}
 }
 
 // kill sends a signal to every process of a service.
@@ -129,6 +136,15 @@ func (s *Server) SetUnit(user, name, state string) {
 		return
 	}
 	s.units.states[unitKey{user, name}] = unitState{state: state}
+}
+
+// SetEnded makes systemctl show say how a service ended the last time, and when:
+// "success", "exit-code" and the like. A zero time is that of a service that did
+// not run since the server was started.
+func (s *Server) SetEnded(name, result string, when time.Time) {
+	s.units.mu.Lock()
+	defer s.units.mu.Unlock()
+	s.units.ended[name] = unitEnd{result, when}
 }
 
 // SetRestarts makes systemctl show say how often a unit was restarted by itself.

@@ -29,7 +29,7 @@ type Facts struct {
 	ReadOnly  []string  // folders that must be writable and are not
 	Intent    string    // a run whose commit was interrupted
 	Open      []string  // runs that switched and were never confirmed or undone
-	Upgrade   string    // state of nixos-upgrade.service
+	Upgrade   Upgrade   // the server's own
 	State     string    // systemctl is-system-running
 	Units     []Unit    // failed or restarting, if asked for
 	TreeKind  TreeKind
@@ -148,7 +148,7 @@ func (f *Facts) texts() map[string]*string {
 	return map[string]*string{
 		"os": &f.OS, "hostname": &f.Hostname, "arch": &f.Arch, "current": &f.Current,
 		"booted": &f.Booted, "profile": &f.Profile, "version": &f.Version, "intent": &f.Intent,
-		"upgrade": &f.Upgrade, "systemstate": &f.State, "tree": (*string)(&f.TreeKind),
+		"systemstate": &f.State, "tree": (*string)(&f.TreeKind),
 		"last.id": &f.LastRun,
 	}
 }
@@ -191,6 +191,8 @@ func (f *Facts) setOther(key, value string) (err error) {
 		if u, err = parseUnit(value); err == nil {
 			f.Units, err = bounded(f.Units, u)
 		}
+	case "upgrade":
+		err = f.Upgrade.set(value)
 	case "last.status":
 		f.Last, err = ParseStatus(value)
 	}

@@ -10,7 +10,7 @@ import (
 // manifest says is kept byte for byte, for the server compares its hash.
 func FuzzParseFacts(f *testing.F) {
 	f.Add([]byte("facts=1\nnixos=1\nos=NixOS\narch=x86_64\nuid=0\ntime=1700000000\nmemory=1000\ngeneration=3\nfree.nix=1\n" +
-		"agekey=ab\nreadonly=/etc\nopen=x\nunit=system a.service failed\nlast.status=1 end result=committed\nm=f ab x\nend\n"))
+		"agekey=ab\nreadonly=/etc\nopen=x\nunit=system a.service failed\nupgrade=ActiveState=failed\nupgrade=InactiveEnterTimestamp=Sat 2026-11-28 03:41:07 UTC\nlast.status=1 end result=committed\nm=f ab x\nend\n"))
 	f.Add([]byte("facts=1\nholder.id=x\nholder.since=2026-01-01T00:00:00Z\nholder.status=1 building message=a\nrecord.when=1\nrecord.dirty=1\nend\n"))
 	f.Add([]byte("motd\nfacts=1\ngeneration=-1\nend\n"))
 	f.Add([]byte("facts=1\nmemory=9999999999999999999\nend\n"))

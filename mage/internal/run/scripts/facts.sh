@@ -126,7 +126,8 @@ facts_of_runs() {
         lastline "$last/status"
         say last.status "$lastline"
     fi
-    ! systemd || say upgrade "$(systemctl is-active nixos-upgrade.service 2>/dev/null)"
+    ! systemd || each_line say upgrade "$(TZ=UTC systemctl show \
+        --property=LoadState,ActiveState,Result,InactiveEnterTimestamp nixos-upgrade.service 2>/dev/null)"
     [ "${UNITS-}" = 1 ] || return 0
     ! systemd || say systemstate "$(systemctl is-system-running 2>/dev/null)"
     each_line say unit "$(troubled)"
