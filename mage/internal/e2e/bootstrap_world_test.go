@@ -18,6 +18,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/e2e"
 	"github.com/dagadbm/vps/mage/internal/e2e/fresh"
+	"github.com/dagadbm/vps/mage/internal/trust"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
@@ -109,6 +110,10 @@ func (r *rented) secrets() {
 	cmd.Env = append(os.Environ(), "SOPS_AGE_KEY_FILE="+filepath.Join(r.project.Dir, "secrets/age-key.txt"))
 	out, err := cmd.CombinedOutput()
 	require.NoError(r.t, err, "%s", out)
+	// The sops program confirms nothing; secrets:set would.
+	require.NoError(r.t, trust.Change(r.t.Context(), r.project.Dir, func(record *trust.Record) {
+		record.LoginKeys = append(record.LoginKeys, fingerprintOf(r.t, r.server.PublicKey))
+	}))
 }
 
 // config writes vps.yaml, and remembers what is on the laptop from then on.
