@@ -95,8 +95,7 @@ in
       };
     };
     # What is a failed login: a connection that named a user and ended without one.
-    # Once each, however many keys it offered (twice, where sshd ended it after six),
-    # so that a full ssh-agent bans nobody.
+    # Once each, however many keys it offered, so that a full ssh-agent bans nobody.
     #
     # In its normal mode the filter counts only users that do not exist, or are not
     # allowed in: whoever tries keys for root could go on for ever. In its

@@ -31,6 +31,8 @@ func TestFail2banCountsFailedLoginsAndNothingElse(t *testing.T) {
 	b := startFail2ban(t)
 	wrong := newSigners(t, 6)
 	good := b.goodKey()
+	// Of an address that was banned before, fail2ban counts each failure more than once.
+	b.server.Exec("fail2ban-client set sshd maxretry 1000")
 	for _, c := range []struct {
 		name   string
 		do     func()
@@ -42,7 +44,7 @@ func TestFail2banCountsFailedLoginsAndNothingElse(t *testing.T) {
 		{"no key for another user", func() { b.refused("openclaw") }, 1},
 		{"a user that does not exist", func() { b.refused("nobody-here", wrong[0]) }, 1},
 		{"four wrong keys of an agent count once", func() { b.refused("root", wrong[:4]...) }, 1},
-		{"six, where sshd ends it, twice", func() { b.refused("root", wrong...) }, 2},
+		{"six, where sshd ends it, as well", func() { b.refused("root", wrong...) }, 1},
 		{"a login", func() { b.letIn(good) }, 0},
 		{"a login with the last key of an agent", func() { b.letIn(append(wrong[:4:4], good)...) }, 0},
 		{"asking for the port", b.knock, 0},
