@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/e2e"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -148,6 +149,39 @@ func TestUpgradeServiceRebuildsWhatIsInEtcNixos(t *testing.T) {
 	assert.Equal(t, s.Profile(), s.Current())
 	assert.Equal(t, s.Profile(), s.Default())
 	assert.Contains(t, s.Read("/run/nixos/switch-environment"), "NIXOS_INSTALL_BOOTLOADER=0")
+}
+
+// What status shows of the last upgrade is what systemd says, whatever clock the
+// server shows to people.
+func TestStatusTellsOfTheLastUpgrade(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	l := newLaptop(t, s)
+	outcome := func() run.Upgrade {
+		status, err := l.Status(t.Context(), "web", 1)
+		require.NoError(t, err)
+		return status[0].Facts.Upgrade
+	}
+	before := outcome()
+	assert.Equal(t, run.UpgradeUnknown, before.Outcome(), "none since the start")
+
+	// As NixOS's timer does, this one keeps systemd from forgetting the unit.
+	s.Exec(`mkdir -p /run/systemd/system/nixos-upgrade.service.d
+printf '[Timer]\nOnCalendar=2099-01-01\n' >/run/systemd/system/nixos-upgrade.timer
+printf '[Service]\nExecStart=\nExecStart=/bin/false\n' >/run/systemd/system/nixos-upgrade.service.d/fails.conf
+ln -sf /usr/share/zoneinfo/Asia/Kathmandu /etc/localtime
+systemctl daemon-reload; systemctl start nixos-upgrade.timer; ! systemctl start nixos-upgrade`)
+	failed := outcome()
+	assert.Equal(t, []string{run.UpgradeFailed, "exit-code"}, []string{failed.Outcome(), failed.Result})
+	assert.WithinDuration(t, time.Now(), failed.Ended, 10*time.Minute)
+
+	s.Exec(`sed -i s/false/true/ /run/systemd/system/nixos-upgrade.service.d/fails.conf
+systemctl daemon-reload; systemctl start nixos-upgrade`)
+	assert.Equal(t, run.UpgradeSucceeded, outcome().Outcome())
+
+	s.Exec(`sed -i 's/ExecStart=$/ExecCondition=\/bin\/false\nExecStart=/' /run/systemd/system/nixos-upgrade.service.d/fails.conf
+systemctl daemon-reload; systemctl start nixos-upgrade`)
+	assert.Equal(t, run.UpgradeSkipped, outcome().Outcome())
 }
 
 func TestBuildsThatFailSayWhere(t *testing.T) {
