@@ -14,7 +14,7 @@ func Diff(ctx context.Context, hosts string) error {
 		}
 		var failed []error
 		for _, h := range list {
-			d, err := s.Diff(ctx, h.Name)
+			d, changes, err := s.diff(ctx, h.Name)
 			if err != nil {
 				failed = append(failed, err)
 				continue
@@ -23,6 +23,7 @@ func Diff(ctx context.Context, hosts string) error {
 				s.UI.Info("%s:", h.Name)
 			}
 			s.showDiff(d)
+			s.showSecretChanges(changes)
 		}
 		return errors.Join(failed...)
 	})

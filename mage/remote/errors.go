@@ -245,14 +245,6 @@ func (e *IdentityError) NextStep() next.Step {
 	}
 }
 
-// shellPath quotes a path only where it needs it.
-func shellPath(path string) string {
-	if strings.ContainsFunc(path, func(r rune) bool { return strings.ContainsRune(" \t'\"\\$`*?[]{}()<>|&;!#~", r) }) {
-		return Quote(path)
-	}
-	return path
-}
-
 // AuthError reports that the server was reached and verified but no key let us in.
 type AuthError struct {
 	Name, Addr, User string

@@ -88,12 +88,6 @@ func isYAML(store sops.Store) bool {
 	return yes
 }
 
-// wholeFile reports whether files of a store are one secret each.
-func wholeFile(store sops.Store) bool {
-	single, ok := store.(sops.SingleValueStore)
-	return ok && single.IsSingleValueStore()
-}
-
 const (
 	// fileLimit in bytes is far beyond what a server's secrets need, and keeps
 	// a file that is something else from filling the memory.

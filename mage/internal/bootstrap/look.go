@@ -388,13 +388,6 @@ func (b *installation) chooseBuilder(ctx context.Context) error {
 	return nil
 }
 
-func (b *installation) buildOn() string {
-	if b.local {
-		return "local"
-	}
-	return "remote"
-}
-
 func listed(list []string) string {
 	if len(list) == 0 {
 		return "none that could be listed"

@@ -164,7 +164,7 @@ func checkFolder(s string) error {
 	first, _, _ := strings.Cut(s, "/")
 	switch {
 	case !fs.ValidPath(s):
-		return fmt.Errorf("%q is not a folder in the project, such as nix, infra/nix or .", s)
+		return fmt.Errorf("%q is not a folder in the project, such as nix, or . for the project itself", s)
 	case first == ".git" || first == ".vps" || first == "secrets":
 		return fmt.Errorf("%q is not deployed as a flake", s)
 	}
