@@ -91,10 +91,10 @@ func interrupted(inv mage.Invocation) (stop func()) {
 	}
 }
 
-// tell says that the targets are compiled: at once where it takes minutes, else
-// when it takes longer than a person waits without a word.
+// tell says what takes the time: at once where it is minutes, else when it is longer
+// than a person waits without a word.
 func tell(first bool) (done func()) {
-	text, wait := "compiling the targets, whose sources changed", 2*time.Second
+	text, wait := "looking for what changed in the sources of the targets, and compiling that", 2*time.Second
 	if first {
 		text, wait = "compiling the targets, once: on a new machine that downloads about 200 MB and takes some minutes", 0
 	}
