@@ -169,6 +169,7 @@ func TestSSHKeysDecrypt(t *testing.T) {
 		_, err = project.Verify(ids)
 		require.NoError(t, err, name)
 	}
+	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(plain), 0o600))
 	_, err = Sources{Dir: project.Dir, Getenv: only("SOPS_AGE_SSH_PRIVATE_KEY_FILE", file)}.Load(t.Context())
 	require.NoError(t, err, "the one without a passphrase needs nobody")
 }
