@@ -188,6 +188,12 @@ func TestBootstrapRefusesBeforeItTouchesAnything(t *testing.T) {
 				h.Secrets = append(h.Secrets, facts.Secret{Name: "unheard-of", Key: "unheard-of", File: secretsPath})
 			})
 		}, code: CodeUsage, says: "unheard-of", next: "secrets:set"},
+		"no age key": {change: func(c *candidate) {
+			c.nixSays(func(h *facts.Host) { h.Age = &facts.Age{SSHKeyPaths: []string{}} })
+		}, code: CodeUsage, says: "neither sops.age.keyFile nor sops.age.sshKeyPaths", next: "sops.age.keyFile = \"/var/lib/sops-nix/key.txt\", then run: mage bootstrap web"},
+		"the new host key alone": {change: func(c *candidate) {
+			c.nixSays(func(h *facts.Host) { h.Age = &facts.Age{SSHKeyPaths: []string{"/etc/ssh/ssh_host_ed25519_key"}} })
+		}, code: CodeUsage, says: "only its SSH host key, which is new", next: "sops.age.keyFile"},
 		"no output": {change: func(c *candidate) {
 			h := c.hosts["web"]
 			h.Flake = "web-9"

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dagadbm/vps/mage/internal/bootstrap"
 	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
@@ -112,8 +113,22 @@ func (c *checker) evaluation(context.Context) (l findings) {
 			continue // told of the host
 		}
 		l.verdict(evalFinding+" of "+name, err, next.Target("check"), "%s", summaryOf(host))
+		l.ageKey(name, host)
 	}
 	return l
+}
+
+// ageKey tells of an output that decrypts with no key file. SSH host keys do for a
+// server that runs already.
+func (l *findings) ageKey(output string, h facts.Host) {
+	fault := bootstrap.AgeFault(output, h)
+	switch name := "age key of " + output; {
+	case fault == nil:
+	case h.Age.None():
+		l.fail(name, bootstrap.SetKeyFile(), "%v", fault)
+	default:
+		l.skip(name, "%v; bootstrap refuses it", fault)
+	}
 }
 
 // summaryOf is a host in a line.

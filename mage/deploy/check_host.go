@@ -179,6 +179,10 @@ func (c *hostCheck) fresh(ctx context.Context, server run.Facts) run.FreshFacts 
 // notOurs is a server that only bootstrap can do something with.
 func (c *hostCheck) notOurs(facts run.Facts, fresh run.FreshFacts) {
 	c.skip("NixOS", "it runs %q; next: %s, which erases it", facts.OS, next.Target("bootstrap", c.h.Name))
+	own := output(c.h, facts)
+	if fault := bootstrap.AgeFault(own, c.declares(own)); fault != nil {
+		c.err("age key", fault, bootstrap.SetKeyFile())
+	}
 	c.verdict("bootstrap", bootstrap.RefuseFresh(c.h.Name, fresh), next.Step{}, "the server has what the installer needs, and %d MB of memory", facts.Memory>>20)
 }
 
@@ -265,6 +269,8 @@ func (c *hostCheck) ageKey(pre *prepared, f run.Facts) {
 	switch {
 	case age == nil:
 		c.skip("age key", "which key the system decrypts with is unknown")
+	case age.None():
+		c.skip("age key", "the configuration names none")
 	case age.KeyFile == "":
 		c.skip("age key", "the system decrypts with other keys than an age key file: %s", strings.Join(age.SSHKeyPaths, ", "))
 	default:

@@ -273,6 +273,42 @@ func TestCheckOfAServerThatIsNotOurs(t *testing.T) {
 	find(t, found, "web: bootstrap")
 }
 
+// Bootstrap brought a key to where such a system does not look for it, after the disk
+// was wiped; check was silent.
+func TestCheckOfAnOutputWithoutAnAgeKey(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		age           *facts.Age
+		local, server secrets.Status // "" is no finding
+	}{
+		"a key file":         {&facts.Age{KeyFile: "/persist/key.txt", SSHKeyPaths: []string{}}, "", ""},
+		"neither":            {&facts.Age{SSHKeyPaths: []string{}}, secrets.Fail, secrets.Fail},
+		"the SSH host key":   {&facts.Age{SSHKeyPaths: []string{"/etc/ssh/ssh_host_ed25519_key"}}, secrets.Skipped, secrets.Fail},
+		"unknown":            {nil, "", ""},
+		"half of it unknown": {&facts.Age{}, secrets.Skipped, secrets.Fail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, _ := newCheck(t, vpstest.WithoutNixOS())
+			f.fakeEngine(goodNix(t, edited(ourHosts(), func(h *facts.Host) { h.Age = tc.age })))
+
+			found := f.Check(t.Context(), CheckOptions{Host: "web"})
+
+			status := map[string]secrets.Status{}
+			for _, x := range found {
+				status[x.Name] = x.Status
+			}
+			assert.Equal(t, tc.local, status["age key of vps-x86"])
+			assert.Equal(t, tc.server, status["web: age key"])
+			if tc.local == secrets.Fail {
+				x := failed(found)["age key of vps-x86"]
+				assert.Contains(t, x.Detail, "neither sops.age.keyFile nor sops.age.sshKeyPaths")
+				assert.Contains(t, x.Next.String(), `set sops.age.keyFile = "/var/lib/sops-nix/key.txt"`)
+			}
+		})
+	}
+}
+
 func TestCheckEvaluatesEveryOutputUnlessHostsNameTheirs(t *testing.T) {
 	t.Parallel()
 	f, _ := newCheck(t)

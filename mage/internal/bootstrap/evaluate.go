@@ -63,23 +63,36 @@ func (b *installation) checkFacts(ctx context.Context) (err error) {
 }
 
 // checkAgeKey: the new system must look for an age key somewhere, and bootstrap can
-// put one there. The host key that it makes is new, so that no secret is encrypted
-// to it yet.
+// put one there.
 func (b *installation) checkAgeKey() error {
-	age := b.config.Age
-	switch {
-	case age == nil:
+	if b.config.Age == nil {
 		b.p.Log.Warn("%s: where output %q looks for its age key is unknown; it is put at %s", b.host.Name, b.output, container.DefaultAgeKeyPath)
 		return nil
-	case age.KeyFile != "" || len(b.config.Secrets) == 0:
+	}
+	if err := AgeFault(b.output, b.config); err != nil {
+		return &Failure{Host: b.host.Name, Kind: Usage, Err: err, Now: "nothing was changed",
+			Next: next.Say("%s, then run: %s", SetKeyFile(), b.command())}
+	}
+	return nil
+}
+
+// SetKeyFile is what to do about an [AgeFault].
+func SetKeyFile() next.Step {
+	return next.Words(fmt.Sprintf("set sops.age.keyFile = %q", container.DefaultAgeKeyPath))
+}
+
+// AgeFault says why a new system built from an output could not decrypt its secrets,
+// whatever key bootstrap brings: it looks for none, or only for its SSH host key,
+// which is new, so that no secret is encrypted to it yet. It is nil where that is
+// unknown.
+func AgeFault(output string, h facts.Host) error {
+	switch {
+	case h.Age == nil || h.Age.KeyFile != "" || len(h.Secrets) == 0:
 		return nil
+	case h.Age.None():
+		return fmt.Errorf("output %q sets neither sops.age.keyFile nor sops.age.sshKeyPaths: the new system could not decrypt its secrets", output)
 	}
-	err := fmt.Errorf("output %q sets neither sops.age.keyFile nor sops.age.sshKeyPaths: the new system could not decrypt its secrets", b.output)
-	if !age.None() {
-		err = fmt.Errorf("output %q decrypts with SSH host keys alone (sops.age.sshKeyPaths), and the host key of a new system is new: no secret is encrypted to it", b.output)
-	}
-	return &Failure{Host: b.host.Name, Kind: Usage, Err: err, Now: "nothing was changed",
-		Next: next.Say("set sops.age.keyFile = %q, then run: %s", container.DefaultAgeKeyPath, b.command())}
+	return fmt.Errorf("output %q sets no sops.age.keyFile: a new system would have only its SSH host key, which is new, so that no secret is encrypted to it", output)
 }
 
 // ageKeyPath is where the new system looks for its age key.

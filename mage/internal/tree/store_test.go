@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The values are what Nix 2.8 and 2.26 print of this very tree: a wrong one would
-// make every secret of a host "lie outside the tree".
+// The values are what Nix 2.8 prints of this very tree: a wrong one would make every
+// secret of a host "lie outside the tree".
 func TestStorePathIsThatOfNix(t *testing.T) {
 	t.Parallel()
 	tree := &Tree{content: map[string][]byte{
