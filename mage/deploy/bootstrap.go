@@ -67,7 +67,7 @@ func (p *Project) preparedToInstall(ctx context.Context, pre *prepared) *bootstr
 		Evaluate: func(ctx context.Context, log io.Writer, outputs ...string) (*facts.Answer, error) {
 			return p.evaluate(ctx, pre.tree, log, facts.Question{Outputs: outputs})
 		},
-		Missing: func(h facts.Host) error { return p.refuseMissing(ctx, "", h.Secrets) },
+		Missing: func(h facts.Host) error { return p.refuseMissing(ctx, "", pre.tree, h.Secrets) },
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"go/version"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -132,7 +133,7 @@ func (c *checker) lock(context.Context) (l findings) {
 	return l
 }
 
-// secrets are the findings of secrets:check.
+// secrets are the findings of secrets:check, and the sops files that the tree lacks.
 func (c *checker) secrets(ctx context.Context) (l findings) {
 	o := secrets.CheckOptions{AllowSample: true, Getenv: c.p.Getenv, Ask: func(ctx context.Context, file string) (string, error) {
 		secret, err := c.p.log.Password(ctx, fmt.Sprintf("Passphrase of %s: ", file))
@@ -143,10 +144,35 @@ func (c *checker) secrets(ctx context.Context) (l findings) {
 		f.Name = "secrets: " + f.Name
 		l = append(l, f)
 	}
+	l.undeployed(ctx, c)
 	return l
 }
 
-// declared are the secrets of secrets.yaml that the outputs declare, each once.
+// undeployed are the sops files that nix/ names, that are there, and that the server
+// would not get. One that is not there at all has a finding already.
+func (l *findings) undeployed(ctx context.Context, c *checker) {
+	t, err := c.tree()
+	answer, answerErr := c.answer()
+	layout, layoutErr := c.p.source(ctx)
+	if errors.Join(err, answerErr, layoutErr) != nil {
+		return // told by their own findings
+	}
+	var all facts.Host
+	for _, h := range answer.Hosts {
+		all.Secrets = append(all.Secrets, h.Secrets...)
+	}
+	for _, file := range all.Files() {
+		source := sourceOf(layout, file)
+		_, deployed := t.File(file)
+		if deployed || !exists(filepath.Join(c.p.Dir, filepath.FromSlash(source))) {
+			continue
+		}
+		l.err("sops file "+source, lacksFile(layout, source, all.SecretsIn(file)), next.Step{})
+	}
+}
+
+// declared are the secrets that the outputs declare, each once. An error beside them
+// says why others may be missing.
 func (c *checker) declared(ctx context.Context) ([]secrets.Declared, error) {
 	answer, err := c.answer()
 	if errors.As(err, new(notAsked)) {
@@ -157,18 +183,26 @@ func (c *checker) declared(ctx context.Context) ([]secrets.Declared, error) {
 	if err != nil {
 		return nil, err
 	}
+	layout, err := c.p.source(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var all []facts.Secret
+	var unknown error
 	for _, name := range answer.Outputs {
 		host, err := answer.Host(name)
-		if err != nil {
-			return nil, err
-		}
-		if host.Secrets == nil {
-			return nil, notAsked{fmt.Sprintf("Nix does not say which secrets output %q declares", name)}
+		switch {
+		case unknown != nil:
+		case answer.Failed[name] != nil:
+			unknown = notAsked{fmt.Sprintf("output %q does not evaluate", name)}
+		case err != nil:
+			unknown = err
+		case host.Secrets == nil:
+			unknown = notAsked{fmt.Sprintf("Nix does not say which secrets output %q declares", name)}
 		}
 		all = append(all, host.Secrets...)
 	}
-	return Declared(all), nil
+	return c.p.declared(layout, all), unknown
 }
 
 // git: what is deployed should be what others can get.

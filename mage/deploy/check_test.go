@@ -398,6 +398,105 @@ func TestCheckOfAnUnchangedTreeAnswersFromWhatIsKept(t *testing.T) {
 	assert.Contains(t, failed(f.Check(t.Context(), CheckOptions{})), evalFinding, "another tree is evaluated again")
 }
 
+// Names were looked for in secrets.yaml only, and a file that the tree lacks was found
+// out by the build on the server.
+func TestCheckOfDeclaredSecretsInAnyFile(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		spoil   func(*fixture)
+		file    string // of the tree, where nix/ declares two more secrets
+		source  string // that file of the project
+		finding string // that fails; "" is none
+		detail  string
+		remedy  string
+	}{
+		"the default file elsewhere": {
+			spoil: func(f *fixture) { f.allSops(); f.copySecrets("nix/hosts/web/secrets.yaml") },
+			file:  "hosts/web/secrets.yaml", source: "nix/hosts/web/secrets.yaml",
+		},
+		"a second file beside secrets.yaml": {
+			spoil: func(f *fixture) { f.allSops(); f.copySecrets("secrets/vault.yaml") },
+			file:  "secrets/vault.yaml", source: "secrets/vault.yaml",
+		},
+		"a file that is not there": {
+			spoil: (*fixture).allSops, file: "secrets/vault.yaml", finding: "secrets: secrets/vault.yaml", detail: "vault.yaml", remedy: "sops edit secrets/vault.yaml",
+		},
+		"a file that no rule matches": {
+			spoil: func(f *fixture) { f.copySecrets("secrets/vault.yaml") }, file: "secrets/vault.yaml",
+			finding: "sops file secrets/vault.yaml", detail: "web-key, web-token from secrets/vault.yaml, which is not deployed", remedy: "a rule of .sops.yaml",
+		},
+		"a file that is not encrypted": {
+			spoil: func(f *fixture) { f.write("hosts/web/secrets.yaml", "a: 1\n") }, file: "hosts/web/secrets.yaml",
+			finding: "secrets: nix/hosts/web/secrets.yaml", detail: "nix/hosts/web/secrets.yaml",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, _ := newCheck(t)
+			tc.spoil(f)
+			f.fakeEngine(goodNix(t, edited(ourHosts(), func(h *facts.Host) {
+				h.Secrets = append(h.Secrets, facts.Secret{Name: "web-token", Key: "gateway-token", File: tc.file, Format: "yaml"},
+					facts.Secret{Name: "web-key", Key: "ssh-public-key", File: tc.file, Format: "yaml"})
+			})))
+
+			found := f.Check(t.Context(), CheckOptions{})
+
+			bad := failed(found)
+			delete(bad, "git")
+			assert.NotContains(t, bad, "secrets: declared names", "nothing else is wanted in secrets.yaml")
+			if tc.finding == "" {
+				assert.Empty(t, bad)
+				assert.Equal(t, secrets.Pass, find(t, found, "secrets: declared names in "+tc.source).Status)
+				return
+			}
+			require.Contains(t, bad, tc.finding)
+			assert.Contains(t, bad[tc.finding].Detail, tc.detail)
+			assert.Contains(t, bad[tc.finding].Next.String(), tc.remedy)
+		})
+	}
+}
+
+// A module that is imported in an unusual way declares a secret, and the key file: the
+// reader of .nix files saw neither, check wanted the secret removed, and update looked
+// for the key in the wrong place.
+func TestWhatAnUnusualImportDeclaresIsKnown(t *testing.T) {
+	t.Parallel()
+	f, s := newCheck(t)
+	f.git("mv", "nix/modules/sops.nix", "nix/modules/declared.nix")
+	f.replace("nix/flake.nix", "./modules/sops.nix", "./modules/host.nix")
+	f.write("modules/host.nix", "{ lib, ... }: { imports = [ ] ++ [ ./declared.nix ]; }\n")
+	f.commitAll("another layout")
+	key := s.ReadFile("var/lib/sops-nix/key.txt")
+	require.NoError(t, os.Remove(s.Path("var/lib/sops-nix/key.txt")))
+	require.NoError(t, s.WriteFile("/persist/sops-nix/key.txt", key))
+
+	unknown := f.Check(t.Context(), CheckOptions{Offline: true})
+	assert.Empty(t, failed(unknown))
+	assert.Equal(t, secrets.Skipped, find(t, unknown, "secrets: declared names").Status)
+
+	f.fakeEngine(goodNix(t, edited(ourHosts(), func(h *facts.Host) {
+		h.Age, h.SSHPorts = &facts.Age{KeyFile: "/persist/sops-nix/key.txt", SSHKeyPaths: []string{}}, []int{s.Port()}
+	})))
+	known := f.Check(t.Context(), CheckOptions{Host: "web"})
+	assert.Empty(t, failed(known))
+	assert.Equal(t, secrets.Pass, find(t, known, "secrets: declared names").Status)
+	f.mustUpdate("web")
+}
+
+// Where each host of vps.yaml names its output, the others are not evaluated: what is
+// declared is then known in part, and that part is checked.
+func TestCheckOfDeclaredNamesOfSomeOutputs(t *testing.T) {
+	t.Parallel()
+	f, _ := newCheck(t)
+	hosts := edited(ourHosts(), declares("nobody-set-it", secretsPath))
+	delete(hosts, "vps-arm")
+	f.fakeEngine("case \"$*\" in *'nix --extra'*' eval '*)\n" + prints(strings.Replace(nixSays(t, hosts), `"outputs":[`, `"outputs":["vps-arm",`, 1)) + "\n;; esac")
+
+	bad := failed(f.Check(t.Context(), CheckOptions{}))
+
+	assert.Contains(t, bad["secrets: declared names"].Detail, "nobody-set-it is missing")
+}
+
 // A host's own key file, port or secrets are no other host's.
 func TestUpdateOfOneHostKnowsNothingOfAnother(t *testing.T) {
 	t.Parallel()

@@ -32,6 +32,19 @@ func (p *Project) source(ctx context.Context) (tree.Project, error) {
 	return s, nil
 }
 
+// sources are the files of the project that are at paths of the tree; nil stays nil.
+func (p *Project) sources(ctx context.Context, paths []string) ([]string, error) {
+	layout, err := p.source(ctx)
+	if err != nil || paths == nil {
+		return nil, err
+	}
+	var sources []string
+	for _, path := range paths {
+		sources = append(sources, sourceOf(layout, path))
+	}
+	return sources, nil
+}
+
 // collect reads what is deployed.
 func (p *Project) collect(ctx context.Context) (*tree.Tree, error) {
 	s, err := p.source(ctx)

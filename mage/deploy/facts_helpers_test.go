@@ -2,11 +2,11 @@ package deploy
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
-	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/stretchr/testify/require"
 )
 
@@ -36,6 +36,23 @@ func edited(hosts map[string]facts.Host, edit func(*facts.Host)) map[string]fact
 	return hosts
 }
 
+// declares adds a secret in a file of the tree to each host.
+func declares(name, file string) func(*facts.Host) {
+	return func(h *facts.Host) {
+		h.Secrets = append(h.Secrets, facts.Secret{Name: name, Key: name, File: file, Format: "yaml"})
+	}
+}
+
+// copySecrets makes one more sops file of the project, with the values of
+// secrets.yaml.
+func (f *fixture) copySecrets(path string) {
+	f.t.Helper()
+	copyInto(f.t, filepath.Join(f.Dir, secretsPath), filepath.Join(f.Dir, filepath.FromSlash(path)))
+}
+
+// allSops makes the rules of .sops.yaml match every yaml file.
+func (f *fixture) allSops() { f.replace(".sops.yaml", `^secrets/secrets\.yaml$`, `\.yaml$`) }
+
 // nixSays is what "nix eval" prints about hosts.
 func nixSays(t *testing.T, hosts map[string]facts.Host) string {
 	t.Helper()
@@ -57,7 +74,7 @@ func nixSays(t *testing.T, hosts map[string]facts.Host) string {
 // know keeps facts of the present tree, as an evaluation does.
 func (f *fixture) know(hosts map[string]facts.Host) {
 	f.t.Helper()
-	t, err := tree.Collect(f.t.Context(), f.Dir)
+	t, err := f.collect(f.t.Context())
 	require.NoError(f.t, err)
 	answer := &facts.Answer{Hosts: hosts}
 	for output := range hosts {

@@ -201,8 +201,3 @@ func TestLockEndsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, err, errCtrlC)
 	assert.Equal(t, before, f.lockText())
 }
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}

@@ -110,7 +110,7 @@ func (p *Project) refuseUpdate(ctx context.Context, h config.Host, pre *prepared
 	for _, check := range []func() error{
 		func() error { return refuseSpace(h, pre, f) },
 		func() error { return refuseOutput(h, pre, f) },
-		func() error { return p.refuseMissing(ctx, h.Name, pre.facts(output(h, f)).Secrets) },
+		func() error { return p.refuseMissing(ctx, h.Name, pre.tree, pre.facts(output(h, f)).Secrets) },
 		func() error { return refuseKey(h, pre, f) },
 		func() error { return p.refuseCommit(ctx, h, pre, f, force) },
 		func() error { return refuseOlder(h, pre, f, force) },

@@ -65,6 +65,21 @@ func TestBadInputIsRefusedBeforeAnythingChanges(t *testing.T) {
 				h.Secrets = append(h.Secrets, facts.Secret{Name: "nobody-set-it", Key: "nobody-set-it", File: secretsPath})
 			}))
 		}, code: CodeUsage, says: "nobody-set-it"},
+		{name: "declared sops file is missing", spoil: func(f *fixture, _ *vpstest.Server) {
+			f.know(edited(ourHosts(), declares("vault", "secrets/vault.yaml")))
+		}, code: CodeUsage, says: "nix/ takes vault from secrets/vault.yaml, and there is no such file"},
+		{name: "declared sops file is not deployed", spoil: func(f *fixture, _ *vpstest.Server) {
+			f.copySecrets("secrets/vault.yaml")
+			f.know(edited(ourHosts(), declares("vault", "secrets/vault.yaml")))
+		}, code: CodeUsage, says: "secrets/vault.yaml, which is not deployed"},
+		{name: "declared sops file is plain", spoil: func(f *fixture, _ *vpstest.Server) {
+			f.write("hosts/web/secrets.yaml", "a: 1\n")
+			f.know(edited(ourHosts(), declares("web-token", "hosts/web/secrets.yaml")))
+		}, code: CodeUsage, says: "web-token from nix/hosts/web/secrets.yaml, which is not encrypted"},
+		{name: "another sops file lacks a declared secret", spoil: func(f *fixture, _ *vpstest.Server) {
+			f.copySecrets("nix/hosts/web/secrets.yaml")
+			f.know(edited(ourHosts(), declares("web-token", "hosts/web/secrets.yaml")))
+		}, code: CodeUsage, says: "nix/hosts/web/secrets.yaml lacks what nix/ declares: web-token"},
 		{name: "example key", spoil: func(f *fixture, _ *vpstest.Server) { f.allowExample = false }, code: CodeUsage, says: "example"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -59,7 +59,9 @@ func (r *rotateHosts) Look(ctx context.Context, host string) (seen secrets.HostS
 		}
 		seen = l.seen()
 		if h, _, ok := r.kept.AsOf(output(l.host, facts)); ok {
-			seen.Files = h.Files() // nil where it is not known
+			if seen.Files, err = r.p.sources(ctx, h.Files()); err != nil {
+				return err
+			}
 			// Such a server decrypts with its SSH host key, and needs no other.
 			seen.Own = h.Age != nil && h.Age.KeyFile == "" && len(h.Age.SSHKeyPaths) > 0
 		}

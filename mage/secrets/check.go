@@ -33,7 +33,7 @@ type Finding struct {
 type CheckOptions struct {
 	File        string // the one sops file to look at; "" is all of them
 	Declared    []Declared
-	DeclaredErr error                    // why Declared is not known
+	DeclaredErr error                    // why Declared is not known, or not all of it
 	AllowSample bool                     // a fresh clone, which has only the public example key, is no fault
 	Getenv      func(name string) string // os.Getenv
 	Ask         AskPassphrase
@@ -122,10 +122,16 @@ func (c *checking) files(ctx context.Context) []string {
 				"a rule of .sops.yaml matches %s, and it is not encrypted", name)
 		}
 	}
-	if !slices.Contains(found.encrypted, defaultFile) && (len(found.encrypted) == 0 || c.wants(defaultFile) || fileExists(c.project.SecretsFile())) {
-		return slices.Insert(found.encrypted, 0, defaultFile)
+	files := found.encrypted
+	if !slices.Contains(files, defaultFile) && (len(files) == 0 && len(c.Declared) == 0 || c.wants(defaultFile) || fileExists(c.project.SecretsFile())) {
+		files = slices.Insert(files, 0, defaultFile)
 	}
-	return found.encrypted
+	for _, d := range c.Declared { // no rule matches these, or they are not there
+		if !slices.Contains(files, d.file()) {
+			files = append(files, d.file())
+		}
+	}
+	return files
 }
 
 // wants reports whether something declared lies in a file.
@@ -153,7 +159,7 @@ func (c *checking) file(ids *Identities, file string) *Report {
 	}
 	data, err := c.project.in(file).read()
 	if err != nil {
-		c.err(name, err)
+		c.add(name, Fail, c.restore(file, err), "%v", err)
 		return nil
 	}
 	report, err := VerifyFile(file, data, ids)
@@ -163,6 +169,15 @@ func (c *checking) file(ids *Identities, file string) *Report {
 	}
 	c.add(name, Pass, next.Step{}, "encrypted, decrypts, and the MAC is right; %d values", len(report.Names))
 	return report
+}
+
+// restore is what to do about a file that cannot be read. Only secrets.yaml is made by
+// secrets:init.
+func (c *checking) restore(file string, err error) next.Step {
+	if file == defaultFile || !errors.Is(err, ErrMissing) {
+		return next.Of(err)
+	}
+	return next.Say("Restore it with git, or make it: %s", next.Shell("sops", "edit", file))
 }
 
 func (c *checking) rules(ctx context.Context, ids *Identities, report *Report, file string) {
@@ -207,8 +222,9 @@ func Problems(findings []Finding) error {
 // declared compares with what nix/ asks for.
 func (c *checking) declared(report *Report, file string) {
 	name := title("declared names", file)
+	declared := inFile(c.Declared, file)
 	switch {
-	case c.DeclaredErr != nil:
+	case c.DeclaredErr != nil && len(declared) == 0:
 		c.add(name, Skipped, next.Of(c.DeclaredErr), "%v", c.DeclaredErr)
 		return
 	case report == nil:
@@ -217,7 +233,6 @@ func (c *checking) declared(report *Report, file string) {
 	}
 	var faults []string
 	var set next.Step
-	declared := inFile(c.Declared, file)
 	if len(declared) == 0 && file != defaultFile {
 		c.add(name, Skipped, next.Step{}, "nothing in nix/ is known to use it")
 		return
@@ -229,13 +244,17 @@ func (c *checking) declared(report *Report, file string) {
 		}
 	}
 	for _, name := range report.Names {
-		if !slices.ContainsFunc(declared, func(d Declared) bool { return covers(d, name) }) {
+		if c.DeclaredErr == nil && !slices.ContainsFunc(declared, func(d Declared) bool { return covers(d, name) }) {
 			faults = append(faults, name+" is not declared in nix/")
 		}
 	}
 	if len(faults) > 0 {
 		c.add(name, Fail, next.Or(set, next.Say("Declare it in nix/modules/sops.nix, or remove it with %s.", next.Target("secrets:edit"))),
 			"%s", strings.Join(faults, ", "))
+		return
+	}
+	if c.DeclaredErr != nil {
+		c.add(name, Pass, next.Step{}, "all %d are there; whether nix/ declares more is unknown: %v", len(declared), c.DeclaredErr)
 		return
 	}
 	c.add(name, Pass, next.Step{}, "all %d are there and none too many", len(declared))

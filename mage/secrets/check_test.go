@@ -158,6 +158,37 @@ func TestCheckOfDeclaredNames(t *testing.T) {
 	assert.Contains(t, findings["declared names"].Detail, "too clever")
 }
 
+// What is declared in another file than secrets.yaml was looked at only if a rule
+// matched that file.
+func TestCheckOfDeclaredNamesInOtherFiles(t *testing.T) {
+	t.Parallel()
+	ids := newIdentities(t, 1)
+	project := newProject(t, ids, "there: x\n")
+	data := readAll(t, project.SecretsFile())
+	require.NoError(t, os.Mkdir(filepath.Join(project.Dir, "nix"), 0o755))
+	writeText(t, filepath.Join(project.Dir, "nix", "web.yaml"), string(data))
+	findings := map[string]Finding{}
+	for _, f := range Check(t.Context(), project.Dir, CheckOptions{Getenv: noEnvironment, Declared: []Declared{
+		{Name: "there"}, {Name: "there", File: "nix/web.yaml"}, {Name: "token", File: "nix/web.yaml"}, {Name: "x", File: "secrets/gone.yaml"},
+	}}) {
+		findings[f.Name] = f
+	}
+
+	assert.Equal(t, Pass, findings["declared names"].Status)
+	assert.Equal(t, Pass, findings["nix/web.yaml"].Status, "it decrypts")
+	assert.Equal(t, Fail, findings["recipients in nix/web.yaml"].Status, "no rule matches it, so no rotation changes it")
+	assert.Equal(t, "token is missing", findings["declared names in nix/web.yaml"].Detail)
+	assert.Contains(t, findings["declared names in nix/web.yaml"].Next.String(), "secrets:set token -file=nix/web.yaml")
+	assert.Equal(t, Fail, findings["secrets/gone.yaml"].Status)
+	assert.Contains(t, findings["secrets/gone.yaml"].Next.String(), "sops edit secrets/gone.yaml")
+
+	findings = checkWith(t, project, CheckOptions{Getenv: noEnvironment, Declared: []Declared{{Name: "other"}}, DeclaredErr: errors.New("one output is unknown")})
+	assert.Equal(t, "other is missing", findings["declared names"].Detail, "whether there is a name too many is not known")
+	findings = checkWith(t, project, CheckOptions{Getenv: noEnvironment, Declared: []Declared{{Name: "there"}}, DeclaredErr: errors.New("one output is unknown")})
+	assert.Equal(t, Pass, findings["declared names"].Status)
+	assert.Contains(t, findings["declared names"].Detail, "one output is unknown")
+}
+
 func TestCheckOutsideGit(t *testing.T) {
 	t.Parallel()
 	project := newProject(t, newIdentities(t, 1), "gateway-token: x\nssh-public-key: "+aPublicKey+"\n")

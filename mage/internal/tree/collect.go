@@ -32,7 +32,7 @@ func (t *Tree) File(path string) ([]byte, bool) {
 }
 
 // Source names the file of the project that is at a path of the tree.
-func (t *Tree) Source(path string) string { return t.project.sourceOf(path) }
+func (t *Tree) Source(path string) string { return t.project.Source(path) }
 
 // Size is the number of bytes in all files.
 func (t *Tree) Size() int64 {
@@ -100,12 +100,12 @@ func (t *Tree) load(ctx context.Context, files []file) ([]Entry, error) {
 func (t *Tree) seal(entries []Entry) error {
 	m, path, reason := newManifest(entries)
 	if reason != "" {
-		return &Error{Path: t.project.sourceOf(path), Reason: reason, Next: next.Words("rename or remove it, or let git ignore it")}
+		return &Error{Path: t.project.Source(path), Reason: reason, Next: next.Words("rename or remove it, or let git ignore it")}
 	}
 	if a, b, found := caseCollision(m.entries); found {
 		return &Error{
-			Path:   t.project.sourceOf(b),
-			Reason: fmt.Sprintf("%q is the same name on a Mac, where case and the form of accents do not count", t.project.sourceOf(a)),
+			Path:   t.project.Source(b),
+			Reason: fmt.Sprintf("%q is the same name on a Mac, where case and the form of accents do not count", t.project.Source(a)),
 			Next:   next.Words("rename one of the two"),
 		}
 	}
@@ -114,7 +114,7 @@ func (t *Tree) seal(entries []Entry) error {
 		return err
 	}
 	for _, e := range dangling {
-		t.warnings = append(t.warnings, fmt.Sprintf("%s links to %s, which is not deployed", t.project.sourceOf(e.Path), e.Target))
+		t.warnings = append(t.warnings, fmt.Sprintf("%s links to %s, which is not deployed", t.project.Source(e.Path), e.Target))
 	}
 	if _, secrets := m.Lookup(secretsFile); !secrets {
 		t.manifest = m

@@ -37,8 +37,8 @@ func (p Project) treePath(name string) (path string, deployed bool) {
 // be a program that the flake packages.
 const ownGo = "nix/embed.go"
 
-// sourceOf is the inverse of treePath, for messages.
-func (p Project) sourceOf(path string) string {
+// Source names the file of the project that is at a path of the tree, or would be.
+func (p Project) Source(path string) string {
 	if path == secretsFile || path == sopsConfig || slices.Contains(p.Sops, path) || p.root() {
 		return path
 	}

@@ -32,7 +32,7 @@ func (p Project) checkLinks(m Manifest) (dangling []Entry, err error) {
 		end, reason := r.follow(e.Path)
 		if reason != "" {
 			bad.add(&Error{
-				Path:   p.sourceOf(e.Path),
+				Path:   p.Source(e.Path),
 				Reason: fmt.Sprintf("it links to %q, %s", e.Target, reason),
 				Next:   next.Words("link to a file of the same folder with a relative path, or copy the file there"),
 			})
