@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/trust"
@@ -29,16 +30,17 @@ func (u *update) adopt(ctx context.Context, f run.Facts) (run.Facts, error) {
 	case config.Age == nil:
 		u.p.log.Warn("%s: where output %q looks for its age key is not known, so that nobody looked whether it is there; %s finds out", u.host.Name, output(u.host, f), next.Target("check"))
 		return f, nil
-	case config.Age.KeyFile == "" || config.Age.KeyFile != u.pre.ageKeyPath(u.host.KnownOutput()) || len(config.SecretsIn(secretsPath)) == 0:
+	case config.Age.KeyFile == "" || config.Age.KeyFile != u.pre.ageKeyPath(u.host.KnownOutput()) || len(config.Files()) == 0:
 		return f, nil
 	case !u.p.log.Interactive():
 		return f, nil // refused later, with the command that puts it there
 	}
-	return u.giveKey(ctx, f, config.Age.KeyFile)
+	return u.giveKey(ctx, f, config)
 }
 
 // giveKey puts the age key onto the server, after asking.
-func (u *update) giveKey(ctx context.Context, f run.Facts, path string) (run.Facts, error) {
+func (u *update) giveKey(ctx context.Context, f run.Facts, config facts.Host) (run.Facts, error) {
+	path := config.Age.KeyFile
 	seen := u.link.seen()
 	item := trust.Item{Name: seen.HostKey, Text: fmt.Sprintf("%s at %s, host key %s", u.host.Name, seen.Address, seen.HostKey)}
 	err := trust.Confirm(ctx, person{u.p.log}, trust.Question{
@@ -50,7 +52,7 @@ func (u *update) giveKey(ctx context.Context, f run.Facts, path string) (run.Fac
 	}, nil)
 	if err == nil {
 		var out []byte
-		if out, err = u.link.Ask(ctx, u.link.Shell.PutKey(path, u.pre.ids.Only(u.pre.report.Recipients).KeyFile())); err == nil {
+		if out, err = u.link.Ask(ctx, u.link.Shell.PutKey(path, u.pre.ids.Only(u.pre.recipients(config)).KeyFile())); err == nil {
 			err = run.ParsePutKey(out)
 		}
 	}

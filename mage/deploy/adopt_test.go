@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/internal/trust"
@@ -70,4 +71,29 @@ func TestUpdateTakesOverANixOSThatWasInstalledOtherwise(t *testing.T) {
 func lastLineOf(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	return lines[len(lines)-1]
+}
+
+// A project whose secrets all lie in other files than secrets.yaml gave its servers an
+// empty key file; and a server gets no key that it has no use for.
+func TestServersGetTheKeysOfTheirOwnSopsFiles(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.secretsOfAnotherKey("nix/hosts/web/secrets.yaml")
+	pre, err := f.prepare(t.Context())
+	require.NoError(t, err)
+	main, web := pre.reports[secretsPath].Recipients, pre.reports["hosts/web/secrets.yaml"].Recipients
+	require.NotEqual(t, main, web)
+	in := func(files ...string) facts.Host {
+		h := facts.Host{Secrets: []facts.Secret{}}
+		for _, file := range files {
+			h.Secrets = append(h.Secrets, facts.Secret{Name: file, File: file})
+		}
+		return h
+	}
+
+	assert.Equal(t, web, pre.recipients(in("hosts/web/secrets.yaml")))
+	assert.Equal(t, main, pre.recipients(in(secretsPath)))
+	assert.ElementsMatch(t, append(main, web...), pre.recipients(in(secretsPath, "hosts/web/secrets.yaml")))
+	assert.ElementsMatch(t, append(main, web...), pre.recipients(facts.Host{}), "unknown")
+	assert.Equal(t, main, pre.recipients(in()), "none yet")
 }

@@ -265,7 +265,8 @@ func (c *hostCheck) output(pre *prepared, f run.Facts) {
 }
 
 func (c *hostCheck) ageKey(pre *prepared, f run.Facts) {
-	age := pre.facts(output(c.h, f)).Age
+	config := pre.facts(output(c.h, f))
+	age := config.Age
 	switch {
 	case age == nil:
 		c.skip("age key", "which key the system decrypts with is unknown")
@@ -274,7 +275,7 @@ func (c *hostCheck) ageKey(pre *prepared, f run.Facts) {
 	case age.KeyFile == "":
 		c.skip("age key", "the system decrypts with other keys than an age key file: %s", strings.Join(age.SSHKeyPaths, ", "))
 	default:
-		c.verdict("age key", refuseKey(c.h, pre, f), next.Step{}, "the server's key decrypts %s", secretsPath)
+		c.verdict("age key", refuseKey(c.h, pre, f), next.Step{}, "the server's key decrypts %s", strings.Join(config.Files(), ", "))
 	}
 }
 

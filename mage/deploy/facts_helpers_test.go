@@ -2,11 +2,13 @@ package deploy
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/stretchr/testify/require"
 )
 
@@ -48,6 +50,25 @@ func declares(name, file string) func(*facts.Host) {
 func (f *fixture) copySecrets(path string) {
 	f.t.Helper()
 	copyInto(f.t, filepath.Join(f.Dir, secretsPath), filepath.Join(f.Dir, filepath.FromSlash(path)))
+}
+
+// secretsOfAnotherKey makes a sops file that is encrypted to a key that is at hand and
+// on no server.
+func (f *fixture) secretsOfAnotherKey(path string) {
+	f.t.Helper()
+	other := f.t.TempDir()
+	_, err := secrets.Init(f.t.Context(), other, secrets.InitOptions{
+		Console: nobody{}, Declared: []secrets.Declared{{Name: "gateway-token"}}, Getenv: func(string) string { return "" },
+	})
+	require.NoError(f.t, err)
+	copyInto(f.t, filepath.Join(other, secretsPath), filepath.Join(f.Dir, filepath.FromSlash(path)))
+	var keys []byte
+	for _, file := range []string{filepath.Join(repository, "testdata/age-key.txt"), filepath.Join(other, "secrets/age-key.txt")} {
+		key, err := os.ReadFile(file)
+		require.NoError(f.t, err)
+		keys = append(keys, key...)
+	}
+	require.NoError(f.t, os.WriteFile(filepath.Join(f.Dir, "secrets/age-key.txt"), keys, 0o600))
 }
 
 // allSops makes the rules of .sops.yaml match every yaml file.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/tree"
@@ -17,7 +19,8 @@ type prepared struct {
 	digest  string
 	git     tree.GitState
 	history ancestry
-	report  *secrets.Report
+	report  *secrets.Report            // of secrets.yaml; empty without one
+	reports map[string]*secrets.Report // of each sops file that can be decrypted here, by its path in the tree
 	ids     *secrets.Identities
 	kept    *facts.Kept // what Nix said at the last evaluation on this machine
 	lock    *facts.Lock
@@ -52,7 +55,7 @@ func (p *Project) prepare(ctx context.Context) (*prepared, error) {
 // verifySecrets checks the very bytes that are going to be sent.
 func (p *Project) verifySecrets(ctx context.Context, pre *prepared) error {
 	files := sopsFiles(pre.tree)
-	pre.report = &secrets.Report{}
+	pre.report, pre.reports = &secrets.Report{}, map[string]*secrets.Report{}
 	if len(files) == 0 {
 		return nil // nothing here is encrypted with sops
 	}
@@ -71,6 +74,7 @@ func (p *Project) verifySecrets(ctx context.Context, pre *prepared) error {
 		if err != nil {
 			return err
 		}
+		pre.reports[path] = report
 		if path == secretsPath {
 			pre.report = report
 		}
@@ -79,6 +83,27 @@ func (p *Project) verifySecrets(ctx context.Context, pre *prepared) error {
 		return nil
 	}
 	return secrets.RefuseExample(ids, pre.report)
+}
+
+// recipients are those of the sops files that a host's secrets lie in: a key of one of
+// them is of use to it. Where those files are unknown, it is any file; a host without
+// secrets gets the key of secrets.yaml, where its first one will most likely lie.
+func (pre *prepared) recipients(h facts.Host) []string {
+	files := h.Files()
+	switch {
+	case h.Secrets == nil:
+		files = slices.Collect(maps.Keys(pre.reports))
+	case len(files) == 0:
+		files = []string{secretsPath}
+	}
+	var all []string
+	for _, file := range files {
+		if report := pre.reports[file]; report != nil {
+			all = append(all, report.Recipients...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // sopsFiles are the files of a tree that sops encrypted, secrets.yaml first.

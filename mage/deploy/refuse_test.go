@@ -80,6 +80,10 @@ func TestBadInputIsRefusedBeforeAnythingChanges(t *testing.T) {
 			f.copySecrets("nix/hosts/web/secrets.yaml")
 			f.know(edited(ourHosts(), declares("web-token", "hosts/web/secrets.yaml")))
 		}, code: CodeUsage, says: "nix/hosts/web/secrets.yaml lacks what nix/ declares: web-token"},
+		{name: "the server's key opens secrets.yaml and no other file", spoil: func(f *fixture, _ *vpstest.Server) {
+			f.secretsOfAnotherKey("nix/hosts/web/secrets.yaml")
+			f.know(edited(ourHosts(), declares("gateway-token", "hosts/web/secrets.yaml")))
+		}, code: CodeFailed, says: "decrypt nix/hosts/web/secrets.yaml"},
 		{name: "example key", spoil: func(f *fixture, _ *vpstest.Server) { f.allowExample = false }, code: CodeUsage, says: "example"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -265,7 +265,7 @@ func (b *installation) runStage(ctx context.Context, stage container.Stage, from
 	payload := container.Payload{Tree: b.pre.Tree, InstallKey: b.key.private, KnownKeys: b.record.OldKeys}
 	if stage == container.StageSystem {
 		in.Job.Run += "-system"
-		payload.AgeKey = b.pre.Identities.Only(b.pre.Report.Recipients).KeyFile()
+		payload.AgeKey = b.pre.Identities.Only(b.pre.Recipients(b.config)).KeyFile()
 		payload.AgeKeyPath = b.ageKeyPath()
 		in.DiskKeys, payload.DiskKeys = b.config.DiskKeys, b.diskKeys
 		payload.HostKey, payload.HostKeyPublic = b.hostKey.private, []byte(b.hostKey.public+"\n")

@@ -39,7 +39,8 @@ type Project struct {
 type Prepared struct {
 	Tree       []container.File
 	Identities *secrets.Identities
-	Report     *secrets.Report
+	// Recipients are those of the sops files that a host needs.
+	Recipients func(facts.Host) []string
 	Locked     bool // there is a flake.lock
 	Warnings   []string
 	// Evaluate asks Nix about these outputs, or about all.
