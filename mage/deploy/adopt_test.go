@@ -10,6 +10,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/internal/trust"
+	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -84,9 +85,9 @@ func TestServersGetTheKeysOfTheirOwnSopsFiles(t *testing.T) {
 	main, web := pre.reports[secretsPath].Recipients, pre.reports["hosts/web/secrets.yaml"].Recipients
 	require.NotEqual(t, main, web)
 	in := func(files ...string) facts.Host {
-		h := facts.Host{Secrets: []facts.Secret{}}
+		h := facts.Host{Secrets: []secrets.Declared{}}
 		for _, file := range files {
-			h.Secrets = append(h.Secrets, facts.Secret{Name: file, File: file})
+			h.Secrets = append(h.Secrets, secrets.Declared{Name: file, File: file})
 		}
 		return h
 	}

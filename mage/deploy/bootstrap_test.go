@@ -19,6 +19,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -185,7 +186,7 @@ func TestBootstrapRefusesBeforeItTouchesAnything(t *testing.T) {
 		}, code: CodeUsage, says: "lock you out", next: "vps.admins"},
 		"missing secret": {change: func(c *candidate) {
 			c.nixSays(func(h *facts.Host) {
-				h.Secrets = append(h.Secrets, facts.Secret{Name: "unheard-of", Key: "unheard-of", File: secretsPath})
+				h.Secrets = append(h.Secrets, secrets.Declared{Name: "unheard-of", Key: "unheard-of", File: secretsPath})
 			})
 		}, code: CodeUsage, says: "unheard-of", next: "secrets:set"},
 		"no age key": {change: func(c *candidate) {

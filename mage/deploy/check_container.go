@@ -11,6 +11,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/container"
 	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
+	"github.com/dagadbm/vps/mage/secrets"
 )
 
 // The findings that need a container.
@@ -149,7 +150,7 @@ func portsText(ports []int) string {
 	return "SSH on ports " + strings.Trim(fmt.Sprint(ports), "[]")
 }
 
-func secretsText(list []facts.Secret) string {
+func secretsText(list []secrets.Declared) string {
 	if list == nil {
 		return "unknown secrets"
 	}

@@ -187,7 +187,7 @@ func (c *checker) declared(ctx context.Context) ([]secrets.Declared, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []facts.Secret
+	var all []secrets.Declared
 	var unknown error
 	for _, name := range answer.Outputs {
 		host, err := answer.Host(name)
@@ -202,7 +202,7 @@ func (c *checker) declared(ctx context.Context) ([]secrets.Declared, error) {
 		}
 		all = append(all, host.Secrets...)
 	}
-	return c.p.declared(layout, all), unknown
+	return declared(layout, all), unknown
 }
 
 // git: what is deployed should be what others can get.

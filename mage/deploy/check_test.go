@@ -435,8 +435,8 @@ func TestCheckOfDeclaredSecretsInAnyFile(t *testing.T) {
 			f, _ := newCheck(t)
 			tc.spoil(f)
 			f.fakeEngine(goodNix(t, edited(ourHosts(), func(h *facts.Host) {
-				h.Secrets = append(h.Secrets, facts.Secret{Name: "web-token", Key: "gateway-token", File: tc.file, Format: "yaml"},
-					facts.Secret{Name: "web-key", Key: "ssh-public-key", File: tc.file, Format: "yaml"})
+				h.Secrets = append(h.Secrets, secrets.Declared{Name: "web-token", Key: "gateway-token", File: tc.file, Format: "yaml"},
+					secrets.Declared{Name: "web-key", Key: "ssh-public-key", File: tc.file, Format: "yaml"})
 			})))
 
 			found := f.Check(t.Context(), CheckOptions{})
@@ -505,7 +505,7 @@ func TestUpdateOfOneHostKnowsNothingOfAnother(t *testing.T) {
 	hosts := ourHosts()
 	other := hosts["vps-arm"]
 	other.Age = &facts.Age{KeyFile: "/persist/other.txt", SSHKeyPaths: []string{}}
-	other.Secrets = append(other.Secrets, facts.Secret{Name: "nobody-set-it", Key: "nobody-set-it", File: secretsPath})
+	other.Secrets = append(other.Secrets, secrets.Declared{Name: "nobody-set-it", Key: "nobody-set-it", File: secretsPath})
 	other.SSHPorts = []int{9999}
 	hosts["vps-arm"] = other
 	f.know(hosts)

@@ -17,17 +17,17 @@ import (
 	"github.com/dagadbm/vps/mage/secrets"
 )
 
-// declared gives declared secrets in the form that package secrets takes, by their
-// files in the project and each once, without those that lie outside of the tree.
-func (p *Project) declared(layout tree.Project, list []facts.Secret) []secrets.Declared {
+// declared gives the secrets of hosts, each once, by their files in the project and not
+// in the tree, without those that lie outside of both.
+func declared(layout tree.Project, list []secrets.Declared) []secrets.Declared {
 	var out []secrets.Declared
 	for _, d := range list {
-		if d.InTree() {
-			declared := secrets.Declared{Name: d.Name, File: sourceOf(layout, d.File), Key: d.Key, Whole: d.Key == "" || d.Format == "binary",
-				Path: d.Path, Owner: d.Owner, Mode: d.Mode, NeededForUsers: d.NeededForUsers}
-			if !slices.Contains(out, declared) { // by several hosts
-				out = append(out, declared)
-			}
+		if !d.InTree() {
+			continue
+		}
+		d.File = sourceOf(layout, d.File)
+		if !slices.Contains(out, d) {
+			out = append(out, d)
 		}
 	}
 	return out
@@ -57,7 +57,7 @@ func (p *Project) DeclaredSecrets(ctx context.Context) (list []secrets.Declared,
 	if t, err := layout.Collect(ctx); err == nil {
 		digest = t.Manifest().Digest()
 	}
-	var all []facts.Secret
+	var all []secrets.Declared
 	for _, output := range kept.Known() {
 		h, when, _ := kept.AsOf(output)
 		if _, current := kept.Host(output, digest); !current && (asOf.IsZero() || when.Before(asOf)) {
@@ -66,12 +66,12 @@ func (p *Project) DeclaredSecrets(ctx context.Context) (list []secrets.Declared,
 		all = append(all, h.Secrets...)
 	}
 	if len(kept.Known()) > 0 {
-		return p.declared(layout, all), asOf, nil
+		return declared(layout, all), asOf, nil
 	}
 	if shipped, ok := facts.Shipped(func(name string) ([]byte, error) {
 		return os.ReadFile(filepath.Join(p.Dir, filepath.FromSlash(p.flakeFile(name))))
 	}); ok {
-		return p.declared(layout, shipped), asOf, nil
+		return declared(layout, shipped), asOf, nil
 	}
 	return nil, asOf, next.With(errors.New("which secrets nix/ declares is unknown: it was not evaluated here yet"),
 		next.Say("%s finds out", next.Target("check")))
@@ -79,12 +79,12 @@ func (p *Project) DeclaredSecrets(ctx context.Context) (list []secrets.Declared,
 
 // refuseMissing: a system whose declared secret is not in its sops file, or whose
 // sops file is not in the tree, fails when it is built or activated.
-func (p *Project) refuseMissing(ctx context.Context, host string, t *tree.Tree, declared []facts.Secret) error {
+func (p *Project) refuseMissing(ctx context.Context, host string, t *tree.Tree, wanted []secrets.Declared) error {
 	layout, err := p.source(ctx)
 	if err != nil {
 		return usage(err)
 	}
-	here := facts.Host{Secrets: declared}
+	here := facts.Host{Secrets: wanted}
 	for _, file := range here.Files() {
 		if err := p.refuseFile(layout, host, t, file, here.SecretsIn(file)); err != nil {
 			return err
@@ -94,7 +94,7 @@ func (p *Project) refuseMissing(ctx context.Context, host string, t *tree.Tree, 
 }
 
 // refuseFile looks at one sops file of the tree, and at what is declared in it.
-func (p *Project) refuseFile(layout tree.Project, host string, t *tree.Tree, file string, declared []facts.Secret) error {
+func (p *Project) refuseFile(layout tree.Project, host string, t *tree.Tree, file string, wanted []secrets.Declared) error {
 	refuse := func(err error, step next.Step) error {
 		return &Failure{Host: host, Code: CodeUsage, Now: "nothing was changed", Err: err, Next: step}
 	}
@@ -102,14 +102,14 @@ func (p *Project) refuseFile(layout tree.Project, host string, t *tree.Tree, fil
 	data, deployed := t.File(file)
 	switch {
 	case !deployed:
-		err := lacksFile(layout, source, declared)
+		err := lacksFile(layout, source, wanted)
 		return refuse(err, next.Of(err))
 	case !secrets.Encrypted(source, data):
-		return refuse(fmt.Errorf("nix/ takes %s from %s, which is not encrypted", secretNames(declared), source),
+		return refuse(fmt.Errorf("nix/ takes %s from %s, which is not encrypted", secretNames(wanted), source),
 			next.Say("encrypt it: %s", next.Shell("sops", "encrypt", "--in-place", source)))
 	}
-	list := p.declared(layout, declared)
-	if !slices.ContainsFunc(list, func(d secrets.Declared) bool { return !d.Whole }) {
+	list := declared(layout, wanted)
+	if !slices.ContainsFunc(list, func(d secrets.Declared) bool { return !d.Whole() }) {
 		return nil
 	}
 	names, err := secrets.Project{Dir: p.Dir, File: source}.List(list)
@@ -129,20 +129,20 @@ func (p *Project) refuseFile(layout tree.Project, host string, t *tree.Tree, fil
 }
 
 // lacksFile says that a sops file is not deployed, and what to do about it.
-func lacksFile(layout tree.Project, source string, declared []facts.Secret) error {
+func lacksFile(layout tree.Project, source string, wanted []secrets.Declared) error {
 	if exists(filepath.Join(layout.Dir, filepath.FromSlash(source))) {
-		return next.With(fmt.Errorf("nix/ takes %s from %s, which is not deployed: git ignores it, it is not encrypted, or no rule of .sops.yaml matches it", secretNames(declared), source),
+		return next.With(fmt.Errorf("nix/ takes %s from %s, which is not deployed: git ignores it, it is not encrypted, or no rule of .sops.yaml matches it", secretNames(wanted), source),
 			next.Words("encrypt it with sops, by a rule of .sops.yaml, and let git have it"))
 	}
 	step := next.Say("restore it with git, or make it: %s", next.Shell("sops", "edit", source))
 	if source == secretsPath {
 		step = next.Target("secrets:init")
 	}
-	return next.With(fmt.Errorf("nix/ takes %s from %s, and there is no such file", secretNames(declared), source), step)
+	return next.With(fmt.Errorf("nix/ takes %s from %s, and there is no such file", secretNames(wanted), source), step)
 }
 
 // secretNames are the names of secrets for a person.
-func secretNames(list []facts.Secret) string {
+func secretNames(list []secrets.Declared) string {
 	var names []string
 	for _, s := range list {
 		names = append(names, s.Name)

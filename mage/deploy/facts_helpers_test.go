@@ -20,7 +20,7 @@ func ourHosts() map[string]facts.Host {
 			Output: output, System: system, Release: "26.05", StateVersion: "26.05", SSHPorts: []int{2222}, Disks: []string{"/dev/sda"},
 			RootKeys: []string{}, RootKeyFiles: []string{"/run/secrets-for-users/ssh-public-key"},
 			Age: &facts.Age{KeyFile: defaultAgeKey, SSHKeyPaths: []string{}},
-			Secrets: []facts.Secret{
+			Secrets: []secrets.Declared{
 				{Name: "gateway-token", Key: "gateway-token", File: secretsPath, Format: "yaml", Path: "/run/secrets/gateway-token", Owner: "openclaw", Mode: "0400"},
 				{Name: "ssh-public-key", Key: "ssh-public-key", File: secretsPath, Format: "yaml", Path: "/run/secrets-for-users/ssh-public-key", Owner: "root", Mode: "0444", NeededForUsers: true},
 			},
@@ -41,7 +41,7 @@ func edited(hosts map[string]facts.Host, edit func(*facts.Host)) map[string]fact
 // declares adds a secret in a file of the tree to each host.
 func declares(name, file string) func(*facts.Host) {
 	return func(h *facts.Host) {
-		h.Secrets = append(h.Secrets, facts.Secret{Name: name, Key: name, File: file, Format: "yaml"})
+		h.Secrets = append(h.Secrets, secrets.Declared{Name: name, Key: name, File: file, Format: "yaml"})
 	}
 }
 
@@ -58,7 +58,7 @@ func (f *fixture) secretsOfAnotherKey(path string) {
 	f.t.Helper()
 	other := f.t.TempDir()
 	_, err := secrets.Init(f.t.Context(), other, secrets.InitOptions{
-		Console: nobody{}, Declared: []secrets.Declared{{Name: "gateway-token"}}, Getenv: func(string) string { return "" },
+		Console: nobody{}, Declared: []secrets.Declared{{Name: "gateway-token", Key: "gateway-token", File: secretsPath, Format: "yaml"}}, Getenv: func(string) string { return "" },
 	})
 	require.NoError(f.t, err)
 	copyInto(f.t, filepath.Join(other, secretsPath), filepath.Join(f.Dir, filepath.FromSlash(path)))

@@ -12,6 +12,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/remote"
+	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -62,7 +63,7 @@ func TestBadInputIsRefusedBeforeAnythingChanges(t *testing.T) {
 		}, code: CodeUsage, says: "oops.nix"},
 		{name: "declared secret is missing", spoil: func(f *fixture, _ *vpstest.Server) {
 			f.know(edited(ourHosts(), func(h *facts.Host) {
-				h.Secrets = append(h.Secrets, facts.Secret{Name: "nobody-set-it", Key: "nobody-set-it", File: secretsPath})
+				h.Secrets = append(h.Secrets, secrets.Declared{Name: "nobody-set-it", Key: "nobody-set-it", File: secretsPath})
 			}))
 		}, code: CodeUsage, says: "nobody-set-it"},
 		{name: "declared sops file is missing", spoil: func(f *fixture, _ *vpstest.Server) {

@@ -52,7 +52,7 @@ func newRotator(t *testing.T, hosts ...string) *rotator {
 	}
 	_, err := secrets.Init(t.Context(), r.Dir, secrets.InitOptions{
 		Console: quiet{r.said}, SSHKey: key, Home: r.Dir, Getenv: noEnv,
-		Declared: []secrets.Declared{{Name: "ssh-public-key"}, {Name: "gateway-token"}},
+		Declared: ourHosts()["vps-x86"].Secrets,
 	})
 	require.NoError(t, err)
 	for _, host := range hosts {

@@ -127,8 +127,8 @@ func (c *checking) files(ctx context.Context) []string {
 		files = slices.Insert(files, 0, defaultFile)
 	}
 	for _, d := range c.Declared { // no rule matches these, or they are not there
-		if !slices.Contains(files, d.file()) {
-			files = append(files, d.file())
+		if !slices.Contains(files, d.File) {
+			files = append(files, d.File)
 		}
 	}
 	return files
@@ -136,7 +136,7 @@ func (c *checking) files(ctx context.Context) []string {
 
 // wants reports whether something declared lies in a file.
 func (c *checking) wants(file string) bool {
-	return slices.ContainsFunc(c.Declared, func(d Declared) bool { return d.file() == file })
+	return slices.ContainsFunc(c.Declared, func(d Declared) bool { return d.File == file })
 }
 
 // title names a finding about a file: those about secrets.yaml by what is checked
@@ -273,7 +273,7 @@ func setCommand(name, file string) next.Step {
 
 // faultOf says what is wrong with a declared secret.
 func (r *Report) faultOf(d Declared) string {
-	if d.Whole {
+	if d.Whole() {
 		return ""
 	}
 	value, err := lookup(first(r.values), d.path())

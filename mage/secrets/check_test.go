@@ -143,9 +143,7 @@ func TestCheckOfDeclaredNames(t *testing.T) {
 	t.Parallel()
 	ids := newIdentities(t, 1)
 	project := newProject(t, ids, "there: x\nempty: \"\"\nnumber: 5\nplain_unencrypted: x\nmap:\n  inner: x\n")
-	findings := checkWith(t, project, CheckOptions{Getenv: noEnvironment, Declared: []Declared{
-		{Name: "there"}, {Name: "empty"}, {Name: "number"}, {Name: "plain_unencrypted"}, {Name: "map/inner"}, {Name: "absent"},
-	}})
+	findings := checkWith(t, project, CheckOptions{Getenv: noEnvironment, Declared: declare("there", "empty", "number", "plain_unencrypted", "map/inner", "absent")})
 	detail := findings["declared names"].Detail
 	for _, want := range []string{"empty is empty", "number is not text", "plain_unencrypted is in plain text", "absent is missing"} {
 		assert.Contains(t, detail, want)
@@ -168,9 +166,10 @@ func TestCheckOfDeclaredNamesInOtherFiles(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(project.Dir, "nix"), 0o755))
 	writeText(t, filepath.Join(project.Dir, "nix", "web.yaml"), string(data))
 	findings := map[string]Finding{}
-	for _, f := range Check(t.Context(), project.Dir, CheckOptions{Getenv: noEnvironment, Declared: []Declared{
-		{Name: "there"}, {Name: "there", File: "nix/web.yaml"}, {Name: "token", File: "nix/web.yaml"}, {Name: "x", File: "secrets/gone.yaml"},
-	}}) {
+	for _, f := range Check(t.Context(), project.Dir, CheckOptions{Getenv: noEnvironment, Declared: append(declare("there"),
+		Declared{Name: "web", Key: "there", File: "nix/web.yaml", Format: "yaml"},
+		Declared{Name: "web-token", Key: "token", File: "nix/web.yaml", Format: "yaml"},
+		Declared{Name: "x", Key: "x", File: "secrets/gone.yaml", Format: "yaml"})}) {
 		findings[f.Name] = f
 	}
 
@@ -182,9 +181,9 @@ func TestCheckOfDeclaredNamesInOtherFiles(t *testing.T) {
 	assert.Equal(t, Fail, findings["secrets/gone.yaml"].Status)
 	assert.Contains(t, findings["secrets/gone.yaml"].Next.String(), "sops edit secrets/gone.yaml")
 
-	findings = checkWith(t, project, CheckOptions{Getenv: noEnvironment, Declared: []Declared{{Name: "other"}}, DeclaredErr: errors.New("one output is unknown")})
+	findings = checkWith(t, project, CheckOptions{Getenv: noEnvironment, Declared: declare("other"), DeclaredErr: errors.New("one output is unknown")})
 	assert.Equal(t, "other is missing", findings["declared names"].Detail, "whether there is a name too many is not known")
-	findings = checkWith(t, project, CheckOptions{Getenv: noEnvironment, Declared: []Declared{{Name: "there"}}, DeclaredErr: errors.New("one output is unknown")})
+	findings = checkWith(t, project, CheckOptions{Getenv: noEnvironment, Declared: declare("there"), DeclaredErr: errors.New("one output is unknown")})
 	assert.Equal(t, Pass, findings["declared names"].Status)
 	assert.Contains(t, findings["declared names"].Detail, "one output is unknown")
 }
@@ -201,7 +200,7 @@ func TestList(t *testing.T) {
 	t.Parallel()
 	project := newProject(t, newIdentities(t, 1), "gateway-token: hunter2\nsurplus: y\nmap:\n  a: 1\n  b: 2\n")
 	require.NoError(t, os.Remove(project.KeyFile()), "a list needs no key")
-	got, err := List(t.Context(), project.Dir, append(declaredNames(), Declared{Name: "map"}))
+	got, err := List(t.Context(), project.Dir, append(declaredNames(), declare("map")...))
 	require.NoError(t, err)
 	assert.Equal(t, []Listed{
 		{"secrets/secrets.yaml", "gateway-token", true, true, "openclaw", "/run/secrets/gateway-token"},

@@ -36,7 +36,7 @@ func newScene(t *testing.T, script string) *scene {
 	var output bytes.Buffer
 	s.options = EditOptions{
 		Console:  s.console,
-		Declared: []Declared{{Name: "gateway-token"}, {Name: "database/password"}, {Name: "absent"}},
+		Declared: declare("gateway-token", "database/password", "absent"),
 		Getenv:   func(name string) string { return environment[name] },
 		Stdin:    strings.NewReader(""), Stdout: &output, Stderr: &output,
 		bases: []string{s.base},

@@ -46,7 +46,7 @@ func help(work, dir, base, phase string) error {
 	}
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	_, err = Edit(context.Background(), dir, ids, EditOptions{
-		Console: lineConsole{}, Declared: []Declared{{Name: "gateway-token"}}, bases: []string{base},
+		Console: lineConsole{}, Declared: declare("gateway-token"), bases: []string{base},
 		at: func(reached string) {
 			if reached == phase {
 				fmt.Println("reached")

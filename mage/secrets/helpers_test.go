@@ -138,3 +138,12 @@ func stopAfter(t testing.TB, n int) context.Context {
 }
 
 func yamlStore() sops.Store { return storeFor(defaultFile, config.NewStoresConfig()) }
+
+// declare gives secrets of secrets.yaml.
+func declare(names ...string) []Declared {
+	var list []Declared
+	for _, name := range names {
+		list = append(list, Declared{Name: name, Key: name, File: defaultFile, Format: "yaml"})
+	}
+	return list
+}

@@ -15,10 +15,10 @@ import (
 const aPublicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGdpcwvIXLk2dVmwnTWV5fhHkrSRGWEUqqMFV7lZfRZl me@laptop"
 
 func declaredNames() []Declared {
-	return []Declared{
-		{Name: "gateway-token", Path: "/run/secrets/gateway-token", Owner: "openclaw", Mode: "0400"},
-		{Name: "ssh-public-key", Path: "/run/secrets-for-users/ssh-public-key", Mode: "0444", NeededForUsers: true},
-	}
+	list := declare("gateway-token", "ssh-public-key")
+	list[0].Path, list[0].Owner, list[0].Mode = "/run/secrets/gateway-token", "openclaw", "0400"
+	list[1].Path, list[1].Mode, list[1].NeededForUsers = "/run/secrets-for-users/ssh-public-key", "0444", true
+	return list
 }
 
 // aHome has a default SSH key.
@@ -262,7 +262,8 @@ func TestInitEncryptsPlainText(t *testing.T) {
 func TestInitAsksForOtherSecrets(t *testing.T) {
 	t.Parallel()
 	options, _ := initOptions(t, "typed", "", "no")
-	options.Declared = []Declared{{Name: "smtp/password"}, {Name: "later"}, {Name: "x", Key: "ssh-public-key"}}
+	options.Declared = declare("smtp/password", "later", "ssh-public-key")
+	options.Declared[2].Name = "x"
 	project := Project{Dir: t.TempDir()}
 	_, err := Init(t.Context(), project.Dir, options)
 	require.NoError(t, err)
@@ -276,7 +277,7 @@ func TestInitWithoutATerminal(t *testing.T) {
 	options, console := initOptions(t)
 	console.absent = true
 	options.SSHKey = filepath.Join(options.Home, ".ssh", "id_ed25519.pub")
-	options.Declared = append(options.Declared, Declared{Name: "other"})
+	options.Declared = append(options.Declared, declare("other")...)
 	project := Project{Dir: t.TempDir()}
 	_, err := Init(t.Context(), project.Dir, options)
 	require.NoError(t, err)

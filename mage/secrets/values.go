@@ -215,26 +215,30 @@ func ReadValueFile(path string) (string, error) {
 	return string(data), nil
 }
 
-// Declared is a secret that the NixOS configuration asks for.
+// Declared is a secret that the NixOS configuration asks for. Its JSON form is that of
+// /etc/vps/facts.json.
 type Declared struct {
-	Name           string // as sops.secrets names it
-	File           string // the sops file that it lies in, in the project; empty: secrets/secrets.yaml
-	Key            string // what it is called in File, slashes between levels; empty: Name
-	Whole          bool   // it is all of File, whatever Key says
-	Path           string // where the server has it
-	Owner          string // user whose file it is; empty: root
-	Mode           string // octal; empty: 0400
-	NeededForUsers bool   // there before users are made, and always root's
+	Name           string `json:"name"`           // as sops.secrets names it
+	Key            string `json:"key"`            // what it is called in File, slashes between levels; empty: it is all of File
+	File           string `json:"file"`           // sops file that it lies in, with slashes; empty: unknown
+	Format         string `json:"format"`         // of File: "yaml", "json", "dotenv", "ini" or "binary"
+	Path           string `json:"path"`           // where the server has it
+	Owner          string `json:"owner"`          // user whose file it is, or its number; empty: root
+	Mode           string `json:"mode"`           // octal; empty: 0400
+	NeededForUsers bool   `json:"neededForUsers"` // there before users are made, and always root's
 }
 
-// file is the sops file that it lies in.
-func (d Declared) file() string { return cmp.Or(d.File, defaultFile) }
+// InTree says whether File is a path in the project, and not one elsewhere or unknown.
+func (d Declared) InTree() bool { return d.File != "" && !strings.HasPrefix(d.File, "/") }
+
+// Whole says that the secret is all of its file.
+func (d Declared) Whole() bool { return d.Key == "" || d.Format == "binary" }
 
 // inFile are those that lie in one file.
 func inFile(declared []Declared, file string) []Declared {
 	var out []Declared
 	for _, d := range declared {
-		if d.file() == file {
+		if d.File == file {
 			out = append(out, d)
 		}
 	}
@@ -243,11 +247,7 @@ func inFile(declared []Declared, file string) []Declared {
 
 // path is where its file has it. sops-nix separates levels by slashes.
 func (d Declared) path() []string {
-	key := d.Key
-	if key == "" {
-		key = d.Name
-	}
-	return strings.Split(key, "/")
+	return strings.Split(cmp.Or(d.Key, d.Name), "/")
 }
 
 // Readers says in words who may read the secret on the server.
@@ -292,8 +292,8 @@ func List(ctx context.Context, dir string, declared []Declared) ([]Listed, error
 		files = []string{defaultFile} // which says what is wrong
 	}
 	for _, d := range declared {
-		if !slices.Contains(files, d.file()) && fileExists(Project{Dir: dir, File: d.file()}.SecretsFile()) {
-			files = append(files, d.file())
+		if !slices.Contains(files, d.File) && fileExists(Project{Dir: dir, File: d.File}.SecretsFile()) {
+			files = append(files, d.File)
 		}
 	}
 	var out []Listed
@@ -305,7 +305,7 @@ func List(ctx context.Context, dir string, declared []Declared) ([]Listed, error
 		out = append(out, list...)
 	}
 	for _, d := range declared {
-		if !slices.Contains(files, d.file()) {
+		if !slices.Contains(files, d.File) {
 			out = append(out, d.absent())
 		}
 	}
@@ -339,12 +339,12 @@ func (p Project) List(declared []Declared) ([]Listed, error) {
 
 // absent is a declared secret that no file has.
 func (d Declared) absent() Listed {
-	return Listed{File: d.file(), Name: formatName(d.path()), Declared: true, Readers: d.Readers(), Path: d.Path}
+	return Listed{File: d.File, Name: formatName(d.path()), Declared: true, Readers: d.Readers(), Path: d.Path}
 }
 
 // covers reports whether a declared secret is the one of this name, or the map
 // or list around it.
 func covers(d Declared, name string) bool {
 	declared := formatName(d.path())
-	return d.Whole || name == declared || strings.HasPrefix(name, declared+".")
+	return d.Whole() || name == declared || strings.HasPrefix(name, declared+".")
 }

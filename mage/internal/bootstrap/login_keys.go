@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/secrets"
 	"golang.org/x/crypto/ssh"
@@ -72,7 +71,7 @@ func (b *installation) loginKeys() (loginKeys, error) {
 		given.unknown = "sshd may take keys from elsewhere"
 	}
 	for _, path := range b.config.RootKeyFiles {
-		at := slices.IndexFunc(b.config.Secrets, func(s facts.Secret) bool { return s.Path == path })
+		at := slices.IndexFunc(b.config.Secrets, func(s secrets.Declared) bool { return s.Path == path })
 		if at < 0 || b.config.Secrets[at].File != secretsPath || b.config.Secrets[at].Format != "yaml" {
 			given.unknown = fmt.Sprintf("sshd reads others from %q", path)
 			continue

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/dagadbm/vps/mage/secrets"
 )
 
 // Version is the version of the JSON form that this program writes and reads.
@@ -39,7 +41,9 @@ type Host struct {
 	Disks        []string `json:"disks"`        // devices that disko partitions or formats, sorted
 	DiskKeys     []string `json:"diskKeys"`     // files that disko reads the keys of encrypted disks from
 	Age          *Age     `json:"age"`          // what sops-nix decrypts with
-	Secrets      []Secret `json:"secrets"`      // sorted by Name
+	// Secrets are those that the configuration declares to sops-nix, sorted by Name.
+	// Their File is a path of the tree, or absolute if it lies outside of it.
+	Secrets []secrets.Declared `json:"secrets"`
 }
 
 // Age is where sops-nix looks for the keys that decrypt.
@@ -50,21 +54,6 @@ type Age struct {
 
 // None says that sops-nix looks nowhere: it cannot decrypt anything.
 func (a Age) None() bool { return a.KeyFile == "" && a.SSHKeyPaths != nil && len(a.SSHKeyPaths) == 0 }
-
-// Secret is one secret that the configuration of a host declares to sops-nix.
-type Secret struct {
-	Name           string `json:"name"`           // in sops.secrets
-	Key            string `json:"key"`            // in File, "/" between levels; "" is the whole file
-	File           string `json:"file"`           // path inside the tree, with slashes; absolute if it lies outside of it
-	Format         string `json:"format"`         // of File: "yaml", "json", "dotenv", "ini" or "binary"
-	Path           string `json:"path"`           // absolute, on the server
-	Owner          string `json:"owner"`          // user that may read it, or its number
-	Mode           string `json:"mode"`           // octal, such as "0400"
-	NeededForUsers bool   `json:"neededForUsers"` // decrypted before users are created
-}
-
-// InTree says whether the secret lies in a file of the tree.
-func (s Secret) InTree() bool { return s.File != "" && !strings.HasPrefix(s.File, "/") }
 
 // Files lists the sops files of the tree that the host's secrets lie in, sorted.
 func (h Host) Files() []string {
@@ -79,8 +68,8 @@ func (h Host) Files() []string {
 }
 
 // SecretsIn lists the host's secrets that lie in one file of the tree.
-func (h Host) SecretsIn(file string) []Secret {
-	var found []Secret
+func (h Host) SecretsIn(file string) []secrets.Declared {
+	var found []secrets.Declared
 	for _, s := range h.Secrets {
 		if s.File == file {
 			found = append(found, s)
@@ -155,7 +144,7 @@ func Parse(data []byte) (Host, error) {
 		return Host{}, fmt.Errorf("the facts are not plausible: %w", err)
 	}
 	slices.Sort(h.Disks)
-	slices.SortStableFunc(h.Secrets, func(a, b Secret) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(h.Secrets, func(a, b secrets.Declared) int { return cmp.Compare(a.Name, b.Name) })
 	return h, nil
 }
 
@@ -209,7 +198,7 @@ func (h *Host) validate() error {
 		}
 	}
 	for _, s := range h.Secrets {
-		if err := s.validate(); err != nil {
+		if err := validateSecret(s); err != nil {
 			return fmt.Errorf("secret %q: %w", s.Name, err)
 		}
 	}
@@ -249,7 +238,7 @@ func (a Age) validate() error {
 	return checkAbsolute("age key file", a.KeyFile)
 }
 
-func (s Secret) validate() error {
+func validateSecret(s secrets.Declared) error {
 	for name, text := range map[string]string{
 		"name": s.Name, "key": s.Key, "format": s.Format, "owner": s.Owner, "file": s.File,
 	} {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -21,7 +22,7 @@ var oneHost = Host{
 	SSHPorts: []int{2222}, Disks: []string{"/dev/sda", "/dev/sdb"},
 	RootKeys: []string{"ssh-ed25519 AAAA alice"}, RootKeyFiles: []string{"%h/.ssh/authorized_keys"},
 	Age: &Age{KeyFile: "/var/lib/sops-nix/key.txt", SSHKeyPaths: []string{}},
-	Secrets: []Secret{
+	Secrets: []secrets.Declared{
 		{Name: "a", File: "/nix/store/x-source/own.bin", Format: "binary", Path: "/run/secrets-for-users/a", Owner: "1000", Mode: "0440", NeededForUsers: true},
 		{Name: "z", Key: "a/b", File: "hosts/web/secrets.yaml", Format: "yaml", Path: "/run/secrets/z", Owner: "root", Mode: "0400"},
 	},
@@ -56,7 +57,7 @@ func TestParseTellsUnknownFromNone(t *testing.T) {
 	}
 	h, err := Parse([]byte(`{"version":1,"sshPorts":[],"rootKeys":[],"rootKeyFiles":[],"disks":[],"age":{"keyFile":null,"sshKeyPaths":[]},"secrets":[]}`))
 	require.NoError(t, err)
-	assert.Equal(t, Host{SSHPorts: []int{}, RootKeys: []string{}, RootKeyFiles: []string{}, Disks: []string{}, Age: &Age{SSHKeyPaths: []string{}}, Secrets: []Secret{}}, h)
+	assert.Equal(t, Host{SSHPorts: []int{}, RootKeys: []string{}, RootKeyFiles: []string{}, Disks: []string{}, Age: &Age{SSHKeyPaths: []string{}}, Secrets: []secrets.Declared{}}, h)
 	assert.True(t, h.Age.None())
 
 	for _, h := range []Host{{}, h} {

@@ -5,12 +5,13 @@ import (
 	"io/fs"
 	"path"
 
+	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/dagadbm/vps/nix"
 )
 
 // shipped are the secrets that the nix/ of this repository declares, in all its
 // outputs. A test asks Nix whether that is so.
-var shipped = []Secret{
+var shipped = []secrets.Declared{
 	{
 		Name: "gateway-token", Key: "gateway-token", File: "secrets/secrets.yaml", Format: "yaml",
 		Path: "/run/secrets/gateway-token", Owner: "openclaw", Mode: "0400",
@@ -24,7 +25,7 @@ var shipped = []Secret{
 // Shipped gives the secrets of a project whose configuration is, to the byte, the
 // one that this program brings along, so that a new project can be filled before
 // anybody can ask Nix. read gives a file of the flake's folder.
-func Shipped(read func(name string) ([]byte, error)) ([]Secret, bool) {
+func Shipped(read func(name string) ([]byte, error)) ([]secrets.Declared, bool) {
 	same := true
 	err := fs.WalkDir(nix.Files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || path.Ext(name) != ".nix" {
