@@ -1,7 +1,11 @@
 package facts
 
 import (
+	"errors"
 	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -66,4 +70,37 @@ func TestEmbeddedFilesAreTheFolder(t *testing.T) {
 		return err
 	}))
 	assert.Equal(t, ourFiles(t), embedded)
+}
+
+// nix/ is the owner's: home-manager/ is deleted, a build leaves its link, a program is
+// packaged. A pattern of go:embed that then matches nothing, or too much, would take
+// all targets away.
+func TestTargetsBuildWhateverTheOwnerDoesWithTheFolder(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(dir string) error{
+		"as it is":             func(string) error { return nil },
+		"without home-manager": func(dir string) error { return os.RemoveAll(filepath.Join(dir, "home-manager")) },
+		"emptied": func(dir string) error {
+			return errors.Join(os.RemoveAll(filepath.Join(dir, "home-manager")), os.RemoveAll(filepath.Join(dir, "examples")),
+				os.RemoveAll(filepath.Join(dir, "modules")), os.Remove(filepath.Join(dir, "flake.lock")), os.Remove(filepath.Join(dir, "flake.nix")))
+		},
+		"with the link of a build": func(dir string) error { return os.Symlink("/nix/store/none", filepath.Join(dir, "result")) },
+		"with a Go program": func(dir string) error {
+			return errors.Join(os.Mkdir(filepath.Join(dir, "hello"), 0o755),
+				os.WriteFile(filepath.Join(dir, "hello", "go.mod"), []byte("module hello\n"), 0o644),
+				os.WriteFile(filepath.Join(dir, "hello", "main.go"), []byte("package main\n\nfunc main() {}\n"), 0o644))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			require.NoError(t, os.CopyFS(dir, os.DirFS("../../../nix")))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.org/nix\n\ngo 1.26\n"), 0o644))
+			require.NoError(t, change(dir))
+			build := exec.CommandContext(t.Context(), "go", "build", ".")
+			build.Dir, build.Env = dir, append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+			out, err := build.CombinedOutput()
+			assert.NoError(t, err, "%s", out)
+		})
+	}
 }
