@@ -7,7 +7,7 @@
     nixpkgs.hostPlatform = lib.mkOption { default = "x86_64-linux"; };
     system = {
       build.nixos-rebuild = lib.mkOption { default = "/pkgs/nixos-rebuild"; };
-      build.toplevel = lib.mkOption { default = "/pkgs/toplevel"; };
+      build.toplevel = lib.mkOption { default = { type = "derivation"; outPath = "/pkgs/toplevel"; drvPath = "/pkgs/toplevel.drv"; }; };
       nixos.release = lib.mkOption { default = "26.05"; };
       stateVersion = lib.mkOption { default = "26.05"; };
     };
