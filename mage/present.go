@@ -10,6 +10,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/secrets"
+	"github.com/dagadbm/vps/mage/terminal"
 )
 
 func (s *session) showResult(r deploy.Result) {
@@ -24,7 +25,7 @@ func (s *session) showResults(results []deploy.Result) {
 	}
 	var rows [][]string
 	for _, r := range results {
-		rows = append(rows, []string{r.Host, r.Result, generationName(r.Before), generationName(r.After),
+		rows = append(rows, []string{r.Host, terminal.Outcome(r.Outcome), generationName(r.Before), generationName(r.After),
 			r.Time.Round(100 * time.Millisecond).String()})
 		if r.Kept != "" {
 			s.UI.Warn("%s: /etc/nixos held files of somebody else's; they are kept on the server in %s", r.Host, term.Clean(r.Kept))

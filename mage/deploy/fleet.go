@@ -31,7 +31,7 @@ func (p *Project) fleet(ctx context.Context, hosts []config.Host, parallel int, 
 			began := time.Now()
 			results[i] = work(ctx, h, line)
 			results[i].Time = time.Since(began)
-			line.Done(results[i].Result, results[i].Err)
+			line.Ended(string(results[i].Outcome), results[i].shown, results[i].Err)
 		})
 	}
 	wg.Wait()

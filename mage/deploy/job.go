@@ -22,6 +22,7 @@ type job struct {
 	many    bool      // other hosts are worked on beside it
 	link    *link
 	log     *runLog // once a run is followed
+	current string  // the system that the server runs
 }
 
 // run logs in, asks for the facts, and has the rest decided on the same session.
@@ -42,7 +43,7 @@ func (j *job) run(ctx context.Context, q run.FactsQuery, decide func(context.Con
 	}
 	defer s.Stop()
 	l.session = s
-	r.Before, r.After = facts.Generation, facts.Generation
+	r.Before, r.After, j.current = facts.Generation, facts.Generation, facts.Current
 	decide(ctx, s, facts, &r)
 	j.tellLog(&r)
 	return r
@@ -117,13 +118,23 @@ func (j *job) conclude(f *run.Follower, end run.Status, err error, r *Result) {
 	r.conclude(j.host.Name, j.command, end)
 	if r.Err == nil {
 		j.arrived(f)
-		if j.kind == run.KindRollback {
-			r.Result = "rolled back as asked"
-			if j.o.Action == run.ActionBoot {
-				r.Result = "rolled back for the next boot"
-			}
-		}
+		r.Outcome = j.outcome(end, r.Outcome)
 	}
+}
+
+// outcome is that of a run that went well: of one for the next boot, what runs until
+// then is another system, unless nothing but the tree is new.
+func (j *job) outcome(end run.Status, of Outcome) Outcome {
+	waits := j.o.Action == run.ActionBoot && end.Fields["system"] != j.current
+	switch {
+	case j.kind == run.KindRollback && waits:
+		return OutcomeBackAtBoot
+	case j.kind == run.KindRollback:
+		return OutcomeBack
+	case of == OutcomeUpdated && waits:
+		return OutcomeNextBoot
+	}
+	return of
 }
 
 // arrived notes where the new system let us in: the next run begins there.

@@ -99,7 +99,7 @@ func (s HostStatus) Running() string {
 	f := s.Facts
 	switch {
 	case s.Err != nil:
-		return resultWord(codeOf(s.Err))
+		return string(outcomeOf(codeOf(s.Err)))
 	case !f.NixOS:
 		return "not NixOS"
 	case f.Intent != "":
@@ -137,7 +137,7 @@ func (p *Project) Status(ctx context.Context, hosts string, parallel int) ([]Hos
 	results := p.fleet(ctx, list, parallel, func(ctx context.Context, h config.Host, line *observe.Line) Result {
 		s := p.statusOf(ctx, h, line)
 		statuses[index[h.Name]] = s
-		return Result{Host: h.Name, Result: s.Running(), Err: s.Err}
+		return Result{Host: h.Name, shown: s.Running(), Err: s.Err}
 	})
 	return statuses, summary(results)
 }

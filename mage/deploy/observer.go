@@ -26,6 +26,10 @@ type Event struct {
 	Data  []byte   // of EventOutput: what the server printed, cut anywhere
 	Hosts []string // of EventBegin: the hosts that work side by side from now on
 	Err   error    // of EventDone: why it did not go well
+
+	// Outcome is of EventDone. It is empty where what a host does has none: then Text
+	// tells what was seen or done.
+	Outcome Outcome
 }
 
 // EventKind says what an event is.
@@ -39,7 +43,7 @@ const (
 	EventBegin   = EventKind(observe.Begin)   // hosts begin to work side by side
 	EventPhase   = EventKind(observe.Phase)   // what a host does now, in a word or two
 	EventOutput  = EventKind(observe.Output)  // what a host printed
-	EventDone    = EventKind(observe.Done)    // a host is done; Text is the outcome
+	EventDone    = EventKind(observe.Done)    // a host is done
 	EventEnd     = EventKind(observe.End)     // all that began together is done
 )
 
@@ -68,7 +72,7 @@ var ErrNobody = observe.ErrNobody
 type told struct{ o Observer }
 
 func (t told) Observe(e observe.Event) {
-	t.o.Observe(Event{Kind: EventKind(e.Kind), Host: e.Host, Text: e.Text, Data: e.Data, Hosts: e.Hosts, Err: e.Err})
+	t.o.Observe(Event{Kind: EventKind(e.Kind), Host: e.Host, Text: e.Text, Data: e.Data, Hosts: e.Hosts, Err: e.Err, Outcome: Outcome(e.Outcome)})
 }
 
 func (t told) Interactive() bool { return t.o.Interactive() }

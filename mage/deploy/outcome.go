@@ -13,28 +13,53 @@ import (
 
 // Result is what became of one host.
 type Result struct {
-	Host   string        `json:"host"`
-	Result string        `json:"result"` // for a person: "updated", "nothing to do", …
-	Before int           `json:"before"` // generation
-	After  int           `json:"after"`
-	Time   time.Duration `json:"-"`
-	Kept   string        `json:"kept,omitempty"` // where foreign files were kept on the server
-	Log    string        `json:"log,omitempty"`  // where the log of the run is kept here, in the project
-	Err    error         `json:"-"`
+	Host    string        `json:"host"`
+	Outcome Outcome       `json:"result"`
+	Before  int           `json:"before"` // generation
+	After   int           `json:"after"`
+	Time    time.Duration `json:"-"`
+	Kept    string        `json:"kept,omitempty"` // where foreign files were kept on the server
+	Log     string        `json:"log,omitempty"`  // where the log of the run is kept here, in the project
+	Err     error         `json:"-"`
+
+	shown string // what status shows of the host, who has no outcome
 }
 
-// success names the good ends.
-var success = map[run.Result]string{
-	run.ResultCommitted: "updated",
-	run.ResultTested:    "active until reboot",
-	run.ResultBuilt:     "built",
-	run.ResultDry:       "dry run",
+// Outcome is how the work on one host ended, as a word of the JSON form. What a
+// person reads of it is for whoever shows it: see package terminal.
+type Outcome string
+
+// The outcomes. An update ends with one of the first six, if it goes well, and a
+// rollback with one of the next three. [Result.Err] says why one of the others came.
+const (
+	OutcomeNothing     Outcome = "nothing to do"         // the server runs the tree that it was to get
+	OutcomeUpdated     Outcome = "updated"               // the new system runs, and the server boots it
+	OutcomeNextBoot    Outcome = "updated for next boot" // the server boots the new system, and runs the old one until then
+	OutcomeTested      Outcome = "active until reboot"   // the new system runs, and the server boots the old one
+	OutcomeBuilt       Outcome = "built"                 // and nothing else
+	OutcomeDry         Outcome = "dry run"               // built, and the log tells what a switch would do
+	OutcomeBack        Outcome = "rolled back as asked"
+	OutcomeBackAtBoot  Outcome = "rolled back for the next boot" // the server runs the newer system until then
+	OutcomeCancelled   Outcome = "cancelled"                     // a run that waited to be confirmed was undone
+	OutcomeFailed      Outcome = "failed"                        // and the server is as it was
+	OutcomeRolledBack  Outcome = "rolled back"                   // the new system did not do, and the old one runs
+	OutcomeUnreachable Outcome = "unreachable"
+	OutcomeBusy        Outcome = "busy" // another run holds the server
+	OutcomeUnknown     Outcome = "unknown"
+)
+
+// good are the ends of an update that went well.
+var good = map[run.Result]Outcome{
+	run.ResultCommitted: OutcomeUpdated,
+	run.ResultTested:    OutcomeTested,
+	run.ResultBuilt:     OutcomeBuilt,
+	run.ResultDry:       OutcomeDry,
 }
 
 // conclude turns the end of a run into the result of a host.
 func (r *Result) conclude(host string, command next.Step, end run.Status) {
-	if text, ok := success[end.Result()]; ok {
-		r.Result = text
+	if outcome, ok := good[end.Result()]; ok {
+		r.Outcome = outcome
 		r.Kept = end.Fields["kept"]
 		if n, err := strconv.Atoi(end.Fields["generation"]); err == nil {
 			r.After = n
@@ -62,7 +87,7 @@ func (r *Result) conclude(host string, command next.Step, end run.Status) {
 		f.Now = "a commit stopped half-way; the next run finishes or undoes it"
 		f.Next = next.Say("%s, then %s", next.Target("status", host), command)
 	}
-	r.Err, r.Result = f, resultWord(f.Code)
+	r.Err, r.Outcome = f, outcomeOf(f.Code)
 }
 
 func endText(end run.Status) string {
@@ -117,25 +142,25 @@ func failedNext(host string, command next.Step, end run.Status) next.Step {
 	return command
 }
 
-func resultWord(c Code) string {
+func outcomeOf(c Code) Outcome {
 	switch c {
 	case CodeDone:
-		return "nothing to do"
+		return OutcomeNothing
 	case CodeUsage, CodeFailed:
-		return "failed"
+		return OutcomeFailed
 	case CodeRolledBack:
-		return "rolled back"
+		return OutcomeRolledBack
 	case CodeUnreachable:
-		return "unreachable"
+		return OutcomeUnreachable
 	case CodeBusy:
-		return "busy"
+		return OutcomeBusy
 	}
-	return "unknown"
+	return OutcomeUnknown
 }
 
 // failed makes err the result.
 func (r *Result) failed(err error) {
-	r.Err, r.Result = err, resultWord(codeOf(err))
+	r.Err, r.Outcome = err, outcomeOf(codeOf(err))
 }
 
 // give makes err, with which following ended, the result.

@@ -78,7 +78,7 @@ func TestFaultsTwentyUpdatesAtOnce(t *testing.T) {
 
 	winner := slices.IndexFunc(errs, func(err error) bool { return err == nil })
 	require.GreaterOrEqual(t, winner, 0, "nobody won: %v", errs)
-	assert.Equal(t, "updated", results[winner].Result)
+	assert.Equal(t, OutcomeUpdated, results[winner].Outcome)
 	assert.Len(t, building, 1, "one run built")
 	survived := 1
 	for i, err := range errs {

@@ -190,7 +190,7 @@ func TestNoWatchdogIsWarnedOf(t *testing.T) {
 	r, err := f.update("web", o)
 
 	require.NoError(t, err)
-	assert.Equal(t, "updated", r.Result)
+	assert.Equal(t, OutcomeUpdated, r.Outcome)
 	assert.Equal(t, s.CurrentSystem(), s.BootDefault())
 	assert.Contains(t, f.story.String(), "no watchdog")
 }

@@ -103,7 +103,7 @@ func (b *rollback) cancel(ctx context.Context, s *run.Session, h *run.Holder, r 
 	case err != nil:
 		b.give(r, f, err)
 	case end.Result() == run.ResultRolledBack || end.Result() == run.ResultRebooted:
-		r.Result = "cancelled"
+		r.Outcome = OutcomeCancelled
 	default:
 		r.conclude(b.host.Name, b.command, end)
 	}

@@ -73,7 +73,7 @@ func TestRollbackForTheNextBoot(t *testing.T) {
 	b.Action = run.ActionBoot
 	r, err := f.Rollback(t.Context(), "web", b)
 	require.NoError(t, err, "%s", f.story)
-	assert.Equal(t, "rolled back for the next boot", r.Result)
+	assert.Equal(t, OutcomeBackAtBoot, r.Outcome)
 	assert.Equal(t, 2, r.After)
 	assert.Equal(t, newer, s.CurrentSystem(), "until then")
 	assert.Equal(t, []string{system, tree}, []string{s.BootDefault(), s.TreeDigest()})
@@ -163,7 +163,7 @@ func TestInterruptedRollbackIsTakenUpAgain(t *testing.T) {
 
 	r, err := f.Rollback(t.Context(), "web", o)
 	require.NoError(t, err, "%s", f.story)
-	assert.Equal(t, "rolled back as asked", r.Result)
+	assert.Equal(t, OutcomeBack, r.Outcome)
 	assert.Contains(t, f.story.String(), "taking up run")
 	assert.Equal(t, was, s.CurrentSystem())
 	assert.Equal(t, was, s.BootDefault())
@@ -203,9 +203,9 @@ func TestPortChangeIsFoundAndConfirmed(t *testing.T) {
 
 	r := f.mustUpdate("web")
 
-	assert.Equal(t, "updated", r.Result)
+	assert.Equal(t, OutcomeUpdated, r.Outcome)
 	assert.Contains(t, f.story.String(), "where it answered last")
-	assert.Equal(t, "nothing to do", f.mustUpdate("web").Result)
+	assert.Equal(t, OutcomeNothing, f.mustUpdate("web").Outcome)
 }
 
 func TestStatusAndDiffTellTheDifference(t *testing.T) {

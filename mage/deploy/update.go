@@ -171,7 +171,7 @@ func (u *update) nothingToDo(f run.Facts) bool {
 // by now, which the record shall name: the next laptop compares with it. That it
 // could not be noted is no failure of the update.
 func (u *update) note(ctx context.Context, s *run.Session, f run.Facts, r *Result) {
-	r.Result = resultWord(CodeDone)
+	r.Outcome = OutcomeNothing
 	if u.pre.git.Commit == f.Record.Commit && u.pre.git.Dirty == f.Record.Dirty {
 		return
 	}

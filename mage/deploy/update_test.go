@@ -30,7 +30,7 @@ func TestUpdateDeploysTheTreeAndItsSystemTogether(t *testing.T) {
 
 	r := f.mustUpdate("web")
 
-	assert.Equal(t, "updated", r.Result)
+	assert.Equal(t, OutcomeUpdated, r.Outcome)
 	assert.Equal(t, 1, r.Before)
 	assert.Equal(t, 2, r.After)
 	assert.NotEqual(t, before, s.CurrentSystem())
@@ -55,7 +55,7 @@ func TestSecondUpdateHasNothingToDo(t *testing.T) {
 
 	r := f.mustUpdate("web")
 
-	assert.Equal(t, "nothing to do", r.Result)
+	assert.Equal(t, OutcomeNothing, r.Outcome)
 	assert.Equal(t, runs, runCount(t, s), "no run was started")
 }
 
@@ -208,7 +208,7 @@ func TestNothingIsKeptWhereNobodyEdited(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, r.Kept)
 	r = f.mustUpdate("web")
-	assert.Equal(t, "updated", r.Result)
+	assert.Equal(t, OutcomeUpdated, r.Outcome)
 	assert.Empty(t, r.Kept)
 	running.Store(true)
 	f.behave(vpstest.System{Version: "26.05.6"})
@@ -339,12 +339,12 @@ func TestKilledSupervisorAfterTheCommitIsStillCommitted(t *testing.T) {
 			r, err := f.update("web", o)
 
 			require.NoError(t, err, "%s", f.story)
-			assert.Equal(t, "updated", r.Result)
+			assert.Equal(t, OutcomeUpdated, r.Outcome)
 			require.True(t, s.WaitIdle(idle))
 			is := standingOf(s)
 			assert.NotEqual(t, was.Tree, is.Tree)
 			assert.Equal(t, is.Boots, is.Running)
-			assert.Equal(t, "nothing to do", f.mustUpdate("web").Result)
+			assert.Equal(t, OutcomeNothing, f.mustUpdate("web").Outcome)
 		})
 	}
 }
@@ -422,7 +422,7 @@ func TestInterruptedUpdateIsTakenUpAgain(t *testing.T) {
 			flags(&o)
 			r, err := f.update("web", o)
 			require.NoError(t, err, "%s", f.story)
-			assert.Equal(t, "updated", r.Result)
+			assert.Equal(t, OutcomeUpdated, r.Outcome)
 			assert.Contains(t, f.story.String(), "taking up run")
 		})
 	}
@@ -456,7 +456,7 @@ func TestUpdateTakesUpARunThatOvertookIt(t *testing.T) {
 
 	r := f.mustUpdate("web")
 
-	assert.Equal(t, "updated", r.Result)
+	assert.Equal(t, OutcomeUpdated, r.Outcome)
 	assert.NoError(t, <-ended)
 	assert.Contains(t, f.story.String(), "taking up run")
 }
@@ -466,12 +466,13 @@ func TestActionsGoAsFarAsTheySay(t *testing.T) {
 	for _, c := range []struct {
 		action             run.Action
 		runs, boots, trees bool // the new ones
+		outcome            Outcome
 	}{
-		{run.ActionBuild, false, false, false},
-		{run.ActionDry, false, false, false},
-		{run.ActionTest, true, false, false},
-		{run.ActionBoot, false, true, true},
-		{run.ActionSwitch, true, true, true},
+		{run.ActionBuild, false, false, false, OutcomeBuilt},
+		{run.ActionDry, false, false, false, OutcomeDry},
+		{run.ActionTest, true, false, false, OutcomeTested},
+		{run.ActionBoot, false, true, true, OutcomeNextBoot},
+		{run.ActionSwitch, true, true, true, OutcomeUpdated},
 	} {
 		t.Run(string(c.action), func(t *testing.T) {
 			t.Parallel()
@@ -481,9 +482,10 @@ func TestActionsGoAsFarAsTheySay(t *testing.T) {
 			o := quick()
 			o.Action = c.action
 
-			_, err := f.update("web", o)
+			r, err := f.update("web", o)
 
 			require.NoError(t, err, "%s", f.story)
+			assert.Equal(t, c.outcome, r.Outcome)
 			assert.Equal(t, c.runs, running != s.CurrentSystem(), "running system")
 			assert.Equal(t, c.boots, boots != s.BootDefault(), "boot default")
 			assert.Equal(t, c.trees, was != digestOf(factsOf(t, f, "web")), "/etc/nixos")
@@ -502,9 +504,9 @@ func TestSeveralHostsDoNotStopEachOther(t *testing.T) {
 	results, err := f.Update(t.Context(), "all", quick())
 
 	require.Len(t, results, 3)
-	assert.Equal(t, "updated", results[0].Result)
-	assert.Equal(t, "unreachable", results[1].Result)
-	assert.Equal(t, "updated", results[2].Result)
+	assert.Equal(t, OutcomeUpdated, results[0].Outcome)
+	assert.Equal(t, OutcomeUnreachable, results[1].Outcome)
+	assert.Equal(t, OutcomeUpdated, results[2].Outcome)
 	assert.Equal(t, int(CodeUnreachable), ExitStatus(err))
 }
 
@@ -558,7 +560,7 @@ func TestCommentIsDeployedWithoutASwitch(t *testing.T) {
 	facts := factsOf(t, f, "web")
 	assert.Equal(t, digestOf(facts), facts.Record.Digest)
 	assert.Contains(t, s.ReadFile("etc/nixos/x.nix"), "what it is for")
-	assert.Equal(t, "nothing to do", f.mustUpdate("web").Result)
+	assert.Equal(t, OutcomeNothing, f.mustUpdate("web").Outcome)
 }
 
 func switches(s *vpstest.Server) int {
@@ -584,9 +586,9 @@ func TestAnotherOutputIsDeployed(t *testing.T) {
 	h := f.hosts["web"]
 	h.Flake = "other"
 	f.hosts["web"] = h
-	assert.NotEqual(t, "nothing to do", f.mustUpdate("web").Result)
+	assert.NotEqual(t, OutcomeNothing, f.mustUpdate("web").Outcome)
 	assert.Equal(t, "other", factsOf(t, f, "web").Record.Output)
-	assert.Equal(t, "nothing to do", f.mustUpdate("web").Result)
+	assert.Equal(t, OutcomeNothing, f.mustUpdate("web").Outcome)
 
 	h.Flake = "nobody-has-it"
 	f.hosts["web"] = h
@@ -607,7 +609,7 @@ func TestNothingToDoNotesTheCommit(t *testing.T) {
 	generation := factsOf(t, f, "web").Record.Generation
 
 	f.git("commit", "-q", "--amend", "-m", "the same tree")
-	assert.Equal(t, "nothing to do", f.mustUpdate("web").Result)
+	assert.Equal(t, OutcomeNothing, f.mustUpdate("web").Outcome)
 
 	record := factsOf(t, f, "web").Record
 	assert.Equal(t, f.git("rev-parse", "HEAD"), record.Commit)
@@ -631,7 +633,7 @@ func TestUpdateFollowsThePortOfTheNewSystem(t *testing.T) {
 
 	assert.Contains(t, f.story.String(), fmt.Sprintf(`write "port: %d" for it in vps.yaml`, port))
 	assert.Equal(t, 1, strings.Count(f.story.String(), "write \"port:"), "told once")
-	assert.Equal(t, "nothing to do", f.mustUpdate("web").Result, "it is found there")
+	assert.Equal(t, OutcomeNothing, f.mustUpdate("web").Outcome, "it is found there")
 	f.write("x.nix", "1\n")
 	f.mustUpdate("web")
 }
@@ -671,6 +673,6 @@ func TestUndeclaredUnitIsToldAndNotJudged(t *testing.T) {
 	f.server("web")
 	f.mustUpdate("web")
 	f.behave(vpstest.System{Units: []vpstest.Unit{{Name: "0123-check.service", Foreign: true}}})
-	assert.Equal(t, "updated", f.mustUpdate("web").Result)
+	assert.Equal(t, OutcomeUpdated, f.mustUpdate("web").Outcome)
 	assert.Contains(t, f.story.String(), "in trouble, but not declared by the new system: 0123-check.service (failed)")
 }

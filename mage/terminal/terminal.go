@@ -7,6 +7,7 @@
 package terminal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -32,7 +33,8 @@ func On(ui *term.UI) *Terminal { return &Terminal{ui.Observer()} }
 
 // Observe shows what happens.
 func (t *Terminal) Observe(e deploy.Event) {
-	t.o.Observe(observe.Event{Kind: observe.Kind(e.Kind), Host: e.Host, Text: e.Text, Data: e.Data, Hosts: e.Hosts, Err: e.Err})
+	text := cmp.Or(Outcome(e.Outcome), e.Text)
+	t.o.Observe(observe.Event{Kind: observe.Kind(e.Kind), Host: e.Host, Text: text, Data: e.Data, Hosts: e.Hosts, Err: e.Err})
 }
 
 // Interactive says whether stdin and stderr are terminals.

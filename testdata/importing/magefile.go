@@ -35,7 +35,7 @@ func Release(ctx context.Context, host string) error {
 	}
 	for _, r := range results {
 		if err := smoke(ctx, project, r.Host); err != nil {
-			return fmt.Errorf("%s is %s, but does not do its work: %w", r.Host, r.Result, err)
+			return fmt.Errorf("%s is %s, but does not do its work: %w", r.Host, terminal.Outcome(r.Outcome), err)
 		}
 	}
 	return nil

@@ -119,7 +119,7 @@ func beClient(text string) error {
 		r.Err = err.Error()
 	}
 	for _, result := range results {
-		out := outcome{Host: result.Host, Result: result.Result, Time: result.Time}
+		out := outcome{Host: result.Host, Result: string(result.Outcome), Time: result.Time}
 		if result.Err != nil {
 			out.Err = result.Err.Error()
 		}

@@ -76,7 +76,7 @@ func TestRollbackCancelsARunThatWaits(t *testing.T) {
 	other := openLaptop(t, l.files)
 	r, err := other.rollback(0)
 	require.NoError(t, err, "%s", other.story)
-	assert.Equal(t, "cancelled", r.Result)
+	assert.Equal(t, deploy.OutcomeCancelled, r.Outcome)
 	l.assertCode(deploy.CodeRolledBack, l.wait(ended).err)
 	assert.Equal(t, before, stand(s))
 	assertTidy(t, s)
@@ -100,7 +100,7 @@ func TestUserWithSudo(t *testing.T) {
 	l.mustUpdate()
 	r, err := l.rollback(0)
 	require.NoError(t, err, "%s", l.story)
-	assert.Equal(t, "rolled back as asked", r.Result)
+	assert.Equal(t, deploy.OutcomeBack, r.Outcome)
 	assert.Equal(t, first, stand(s))
 
 	s.Exec("rm /etc/sudoers.d/admin")

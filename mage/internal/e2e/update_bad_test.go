@@ -135,7 +135,7 @@ func TestUpdateThatMovesThePort(t *testing.T) {
 		require.NoError(t, err)
 		_ = client.Close()
 		again := openLaptop(t, l.files)
-		assert.Equal(t, "nothing to do", again.mustUpdate().Result)
+		assert.Equal(t, deploy.OutcomeNothing, again.mustUpdate().Outcome)
 		assert.NotContains(t, again.story.String(), "where it answered last", "remembered")
 	}
 }

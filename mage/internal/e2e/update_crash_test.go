@@ -75,7 +75,7 @@ func TestServerKilledDuringTheSwitchComesUpAsItWas(t *testing.T) {
 
 	l.files.Set("activationSeconds", 0)
 	l.files.Set("note", "the next")
-	assert.Equal(t, "updated", l.mustUpdate().Result)
+	assert.Equal(t, deploy.OutcomeUpdated, l.mustUpdate().Outcome)
 	l.assertDeployed(s)
 }
 
@@ -149,7 +149,7 @@ func TestNextRunDecidesAnInterruptedCommit(t *testing.T) {
 	assert.Equal(t, "commit interrupted", status[0].Running())
 
 	l.files.Set("note", "the next")
-	assert.Equal(t, "updated", l.mustUpdate().Result)
+	assert.Equal(t, deploy.OutcomeUpdated, l.mustUpdate().Outcome)
 	l.assertDeployed(s)
 }
 
@@ -174,7 +174,7 @@ func TestPowerCutRightAfterTheCommitKeepsIt(t *testing.T) {
 			assert.Equal(t, is.Profile, is.Current)
 			assert.Equal(t, is.Profile, is.Default)
 			assert.Empty(t, s.Exec("find /etc/nixos /var/lib/vps/trees /var/lib/vps/generations /var/lib/vps/record -type f -empty"))
-			assert.Equal(t, "nothing to do", l.mustUpdate().Result)
+			assert.Equal(t, deploy.OutcomeNothing, l.mustUpdate().Outcome)
 			l.files.Set("note", "newer")
 			l.mustUpdate()
 			l.assertDeployed(s)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dagadbm/vps/mage/deploy"
 	"github.com/dagadbm/vps/mage/internal/e2e"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,19 +22,19 @@ func TestUpdateOfFiles(t *testing.T) {
 	first := s.Current()
 
 	r := l.mustUpdate()
-	assert.Equal(t, "updated", r.Result)
+	assert.Equal(t, deploy.OutcomeUpdated, r.Outcome)
 	assert.Equal(t, []int{1, 1}, []int{r.Before, r.After},
 		"the same system: nix-env makes no second generation of it")
 	assert.Equal(t, first, l.assertDeployed(s).Current)
 
 	runs := s.Exec("ls /var/lib/vps/runs")
 	r = l.mustUpdate()
-	assert.Equal(t, "nothing to do", r.Result)
+	assert.Equal(t, deploy.OutcomeNothing, r.Outcome)
 	assert.Equal(t, runs, s.Exec("ls /var/lib/vps/runs"), "no run was started")
 
 	l.files.Set("note", "one file changed")
 	r = l.mustUpdate()
-	assert.Equal(t, "updated", r.Result)
+	assert.Equal(t, deploy.OutcomeUpdated, r.Outcome)
 	assert.Equal(t, 2, r.After)
 	second := l.assertDeployed(s)
 	assert.NotEqual(t, first, second.Current)

@@ -24,7 +24,7 @@ const (
 	Begin               // a display; Hosts are its names
 	Phase               // what a host does now, in a word or two
 	Output              // what a host printed; Data, cut anywhere
-	Done                // a host is done; Text is its outcome
+	Done                // a host is done; Outcome or Text says how
 	End                 // of a display
 )
 
@@ -36,6 +36,8 @@ type Event struct {
 	Data  []byte
 	Hosts []string
 	Err   error
+
+	Outcome string // a word for programs
 }
 
 // Want says what sort of an answer a question has.
@@ -171,5 +173,11 @@ func (l *Line) Write(p []byte) (int, error) {
 
 // Done tells the outcome. An empty one is "done", or "failed" if there is an error.
 func (l *Line) Done(outcome string, err error) {
-	l.log.Observe(Event{Kind: Done, Host: l.name, Text: strings.TrimSpace(outcome), Err: err})
+	l.Ended("", outcome, err)
+}
+
+// Ended tells the outcome by a word for programs, for which whoever shows it has a
+// text, or else by a text.
+func (l *Line) Ended(outcome, text string, err error) {
+	l.log.Observe(Event{Kind: Done, Host: l.name, Text: strings.TrimSpace(text), Err: err, Outcome: outcome})
 }
