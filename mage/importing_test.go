@@ -174,11 +174,18 @@ func TestImportingRepositoryDeploysWithItsOwnTarget(t *testing.T) {
 	f.must(program, "vps:init", "-sshkey=id.pub")
 	key, err := os.ReadFile(filepath.Join(f.dir, "secrets/age-key.txt"))
 	require.NoError(t, err)
-	server := vpstest.Start(t, vpstest.WithAgeKey(string(key)), vpstest.WithHostname("shop"))
+	server := vpstest.Start(t, vpstest.WithAgeKey(string(key)))
 	f.write("vps.yaml", fmt.Sprintf("hosts:\n  web-1:\n    address: %s\n    port: %d\n    identity: %s\n    hostKey: %s\n",
 		server.Host(), server.Port(), server.ClientKeyFile(), server.HostKeyLine()))
 
-	assert.Contains(t, f.must(program, "release", "web-1"), "web-1 answers as shop\n")
+	_, err = f.run(program, "release", "web-1")
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	assert.Equal(t, 3, exit.ExitCode(), "its sshd.service is inactive, says the target's own check")
+	assert.Equal(t, 1, server.Generation())
+
+	f.write("nix/"+vpstest.ConfFile, vpstest.System{Units: []vpstest.Unit{{Name: "sshd.service", State: "active"}}}.Conf())
+	assert.Contains(t, f.must(program, "release", "web-1"), "web-1: updated\n")
 	assert.Equal(t, 2, server.Generation())
 	assert.Contains(t, f.must(program, "vps:status", "web-1"), "as committed")
 }

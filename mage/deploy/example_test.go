@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/dagadbm/vps/mage/deploy"
+	"github.com/dagadbm/vps/mage/remote"
 )
 
 // logger is an observer that writes to a log, and decides nothing.
@@ -22,24 +23,20 @@ func (logger) Ask(context.Context, deploy.Question) (string, error) {
 	return "", deploy.ErrNobody
 }
 
-// A program of your own: it updates a server, tells its own log, and looks
-// whether the server does its work.
+// A program of your own: it updates a server, tells its own log, and lets a new system
+// stay only if the server does its work.
 func Example() {
 	ctx := context.Background()
+	o := deploy.DefaultUpdate()
+	o.Healthy = func(ctx context.Context, client *remote.Client) error {
+		return client.Run(ctx, remote.Cmd{Line: "systemctl is-active nginx"})
+	}
 	project, err := deploy.Open(".", logger{})
 	if err == nil {
-		_, err = project.Update(ctx, "web-1", deploy.DefaultUpdate())
+		_, err = project.Update(ctx, "web-1", o)
 	}
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(deploy.ExitStatus(err))
 	}
-	client, err := project.Login(ctx, "web-1")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer client.Close()
-	_, err = client.Output(ctx, "systemctl is-active nginx", nil, 100)
-	fmt.Println("healthy:", err == nil)
 }

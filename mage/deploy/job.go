@@ -9,6 +9,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
+	"github.com/dagadbm/vps/mage/remote"
 )
 
 // job is one run on one host: what update and rollback share.
@@ -89,7 +90,13 @@ func (o UpdateOptions) deadlines() run.Deadlines {
 // follower follows a run, and keeps its log.
 func (j *job) follower(id string) *run.Follower {
 	j.log = j.p.logRun(j.host, j.line)
-	return run.NewFollower(&j.link.Link, id, j.o.Action, j.o.deadlines(), j.log)
+	f := run.NewFollower(&j.link.Link, id, j.o.Action, j.o.deadlines(), j.log)
+	if healthy := j.o.Healthy; healthy != nil {
+		f.Healthy = func(ctx context.Context, conn run.Conn) error {
+			return healthy(ctx, conn.(*remote.Client)) // as linkTo logs in
+		}
+	}
+	return f
 }
 
 // begin starts a run and follows it to its end.
@@ -116,6 +123,7 @@ func (j *job) conclude(f *run.Follower, end run.Status, err error, r *Result) {
 		return
 	}
 	r.conclude(j.host.Name, j.command, end)
+	r.unhealthy(end, f.Unhealthy())
 	if r.Err == nil {
 		j.arrived(f)
 		r.Outcome = j.outcome(end, r.Outcome)

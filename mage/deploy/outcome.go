@@ -90,6 +90,28 @@ func (r *Result) conclude(host string, command next.Step, end run.Status) {
 	r.Err, r.Outcome = f, outcomeOf(f.Code)
 }
 
+// unhealthy names what the caller's own check found as the cause of a failure.
+func (r *Result) unhealthy(end run.Status, sick error) {
+	var f *Failure
+	if sick == nil || !errors.As(r.Err, &f) {
+		return
+	}
+	f.Err = &healthError{text: f.Err.Error(), err: sick}
+	if end.Result() == run.ResultRolledBack {
+		f.Next = next.Words("correct what the health check found, then run the same again") // by the caller's name
+	}
+}
+
+// healthError is the caller's own error, in the form that it had on its way to the
+// server and back.
+type healthError struct {
+	text string
+	err  error
+}
+
+func (e *healthError) Error() string { return e.text }
+func (e *healthError) Unwrap() error { return e.err }
+
 func endText(end run.Status) string {
 	text := end.Message
 	if text == "" {

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/tree"
+	"github.com/dagadbm/vps/mage/remote"
 )
 
 // UpdateOptions are the flags of update.
@@ -22,6 +24,20 @@ type UpdateOptions struct {
 	Force         bool          // deploy over commits this checkout lacks, and older nixpkgs
 	Parallel      int           // hosts at a time
 	Yes           bool          // login keys that the secrets add are confirmed beforehand
+
+	// Healthy decides whether a system that was switched to may stay, after a new
+	// login found it running, its secrets in place and its units well, and before it
+	// is committed. An error makes the server roll back, with the error's text as the
+	// reason, which is kept on the server; the failure of the host wraps the error.
+	//
+	// The client is that new login, which the caller must not close; its Target names
+	// the host. The context ends while there is still time to roll back within
+	// Confirm; a check that does not heed it is not waited for. The check runs again
+	// where the login breaks, and side by side for several hosts. It is not asked
+	// where nothing is switched to: the actions boot, build and dry, and a tree that
+	// makes the same system. Whoever resumes a run that was lost sight of confirms it,
+	// with a check or without.
+	Healthy func(ctx context.Context, client *remote.Client) error
 }
 
 // DefaultUpdate are the options of a plain update.
@@ -44,6 +60,8 @@ func (o UpdateOptions) check() error {
 		return fmt.Errorf("-parallel=%d: at least one host at a time", o.Parallel)
 	case o.Confirm < 0 || o.Settle < 0:
 		return fmt.Errorf("-confirm and -settle cannot be negative")
+	case o.Healthy != nil && o.Confirm == 0:
+		return errors.New("a health check needs -confirm: without a watchdog it could not take the server back")
 	case o.SwitchTimeout < time.Second:
 		return fmt.Errorf("-switchtimeout=%v: a switch takes at least a second", o.SwitchTimeout)
 	case o.Confirm > 0 && o.Settle >= o.Confirm:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // errRejected is a new system that was looked at and found wanting.
@@ -20,7 +19,7 @@ func (e errRejected) Error() string { return e.why }
 // next run can be done. A login that drops before the verdict was taken is made again
 // while there is time.
 func (f *Follower) verify(ctx context.Context, built Built) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, f.limits.Confirm+time.Second, errors.New("the time for confirming is over"))
+	ctx, cancel := context.WithTimeoutCause(ctx, f.limits.Confirm+latest, errors.New("the time for confirming is over"))
 	defer cancel()
 	wait := NewBackoff()
 	for {
@@ -78,7 +77,14 @@ func (f *Follower) probe(ctx context.Context, conn Conn, secrets []string) error
 	for _, u := range e.Others {
 		f.story.now("in trouble, but not declared by the new system: " + oneLine(u.String()))
 	}
-	return f.give(ctx, s, e.Verdict(f.Known...))
+	verdict := e.Verdict(f.Known...)
+	if verdict == "" {
+		var err error
+		if verdict, err = f.unhealthy(ctx, conn); err != nil {
+			return err
+		}
+	}
+	return f.give(ctx, s, verdict)
 }
 
 // give tells the verdict, and waits until it was taken.
@@ -132,12 +138,17 @@ func (f *Follower) judged(ctx context.Context, s *Session, err error) {
 // it; why we did not is what the person needs, whoever was first to go back.
 func (f *Follower) conclusion() Status {
 	end := *f.end
-	if f.refused == nil || end.Result() != ResultRolledBack && end.Result() != ResultRebooted {
-		return end
-	}
-	switch end.Fields["reason"] {
-	case ReasonRejected, ReasonUnconfirmed:
+	switch sick := f.Unhealthy(); {
+	case sick != nil:
+		end.Message = healthText(sick)
+	case f.refused != nil && turnedDown(end):
 		end.Message = f.refused.Error()
 	}
 	return end
+}
+
+// turnedDown: the server went back because nobody confirmed the new system.
+func turnedDown(end Status) bool {
+	back := end.Result() == ResultRolledBack || end.Result() == ResultRebooted
+	return back && (end.Fields["reason"] == ReasonRejected || end.Fields["reason"] == ReasonUnconfirmed)
 }

@@ -36,6 +36,11 @@ type Follower struct {
 	// reason to go back.
 	Known []string
 
+	// Healthy is the caller's own check of a new system, over the login that is to
+	// confirm it. Its error makes the server roll back. It is called again where that
+	// login breaks. Nil is no check.
+	Healthy func(context.Context, Conn) error
+
 	watchOnly bool     // do not confirm: the run shall be undone
 	first     *Session // over the connection that the run was started over
 
@@ -47,13 +52,14 @@ type Follower struct {
 	last       Status
 	heard      time.Time // when that came
 	end        *Status
-	gone       bool            // the supervisor died
-	life       context.Context // of the whole following; a connection's is shorter
-	confirming chan error      // the verdict of the verification that runs, if one does
-	refused    error           // why there was no verdict, so that the run was cancelled
-	built      Built           // what the new system says of itself
-	port       atomic.Int32    // where the new system let us in; 0: not yet
-	logins     atomic.Int32    // failed logins: fail2ban and sshd punish more than a few
+	gone       bool                  // the supervisor died
+	life       context.Context       // of the whole following; a connection's is shorter
+	confirming chan error            // the verdict of the verification that runs, if one does
+	refused    error                 // why there was no verdict, so that the run was cancelled
+	built      Built                 // what the new system says of itself
+	port       atomic.Int32          // where the new system let us in; 0: not yet
+	sick       atomic.Pointer[error] // what the caller's check found
+	logins     atomic.Int32          // failed logins: fail2ban and sshd punish more than a few
 }
 
 // NewFollower makes a follower of the run id. Nothing happens until it is told to.
@@ -75,7 +81,7 @@ func (f *Follower) Of(h *Holder) *Follower {
 		g.limits.Confirm, g.limits.Switch = min(h.Confirm, longest), min(h.SwitchTimeout, longest)
 	}
 	g.limits.Settle = min(f.limits.Settle, g.limits.Confirm/2)
-	g.Known = f.Known
+	g.Known, g.Healthy = f.Known, f.Healthy
 	return g
 }
 
