@@ -15,7 +15,6 @@ import (
 
 	"github.com/dagadbm/vps/mage/deploy"
 	"github.com/dagadbm/vps/mage/internal/next"
-	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/terminal"
 )
@@ -114,7 +113,7 @@ func path(flag *string) string {
 
 func updateOptions(action *string, confirm, switchtimeout, settle *time.Duration, force *bool, parallel *int) deploy.UpdateOptions {
 	o := deploy.DefaultUpdate()
-	o.Action = run.Action(or(action, string(o.Action)))
+	o.Action = deploy.Action(or(action, string(o.Action)))
 	o.Confirm = or(confirm, o.Confirm)
 	o.SwitchTimeout = or(switchtimeout, o.SwitchTimeout)
 	o.Settle = or(settle, o.Settle)

@@ -18,9 +18,9 @@ import (
 // leaves the choice to vps.yaml, to the server, or to what is usual.
 type BootstrapOptions struct {
 	Address string // where the server is, in place of what HOST says
-	System  string // x86 or arm
-	Port    int    // SSH port of the system that is there now; 0 is 22
-	BuildOn string // where the system is built: auto, local or remote
+	System  System
+	Port    int // SSH port of the system that is there now; 0 is 22
+	BuildOn BuildOn
 	HostKey string // fingerprint ("SHA256:…") of the system that is there now
 	Yes     bool   // wipe without asking
 }
@@ -56,7 +56,9 @@ func (p *Project) Bootstrap(ctx context.Context, host string, o BootstrapOptions
 			return p.firstUpdate(ctx, pre, d, h)
 		},
 	}
-	installed, err := b.Run(ctx, host, bootstrap.Options(o))
+	installed, err := b.Run(ctx, host, bootstrap.Options{
+		Address: o.Address, System: string(o.System), Port: o.Port, BuildOn: string(o.BuildOn), HostKey: o.HostKey, Yes: o.Yes,
+	})
 	return (*Installed)(installed), bootstrapFailure(err)
 }
 

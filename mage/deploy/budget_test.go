@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 )
@@ -31,7 +30,7 @@ func TestRoundTripBudgets(t *testing.T) {
 	}
 	// Building changes nothing that stays, so it can be tried again.
 	build := quick()
-	build.Action = run.ActionBuild
+	build.Action = ActionBuild
 
 	near()
 	assertTrips(t, 10, "nothing to do", func() int {

@@ -207,7 +207,7 @@ func (u *update) confirmSecrets(ctx context.Context, l *link, d tree.Difference,
 		return &Failure{Host: u.host.Name, Code: CodeUsage, Err: err, Now: asItWas}
 	}
 	u.reportChanges(changes)
-	if !u.o.Action.Activates() && u.o.Action != run.ActionBoot {
+	if !u.o.Action.onServer().Activates() && u.o.Action != ActionBoot {
 		return nil
 	}
 	var added []secrets.LoginKey

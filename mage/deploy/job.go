@@ -74,7 +74,7 @@ func (j *job) tellLog(r *Result) {
 func (j *job) request(f run.Facts) run.Request {
 	return run.Request{
 		ID:        run.NewID(time.Now()),
-		Action:    j.o.Action,
+		Action:    j.o.Action.onServer(),
 		Base:      digestOf(f),
 		Deadlines: j.o.deadlines(),
 		Who:       j.p.Who,
@@ -90,7 +90,7 @@ func (o UpdateOptions) deadlines() run.Deadlines {
 // follower follows a run, and keeps its log.
 func (j *job) follower(id string) *run.Follower {
 	j.log = j.p.logRun(j.host, j.line)
-	f := run.NewFollower(&j.link.Link, id, j.o.Action, j.o.deadlines(), j.log)
+	f := run.NewFollower(&j.link.Link, id, j.o.Action.onServer(), j.o.deadlines(), j.log)
 	if healthy := j.o.Healthy; healthy != nil {
 		f.Healthy = func(ctx context.Context, conn run.Conn) error {
 			return healthy(ctx, conn.(*remote.Client)) // as linkTo logs in
@@ -133,7 +133,7 @@ func (j *job) conclude(f *run.Follower, end run.Status, err error, r *Result) {
 // outcome is that of a run that went well: of one for the next boot, what runs until
 // then is another system, unless nothing but the tree is new.
 func (j *job) outcome(end run.Status, of Outcome) Outcome {
-	waits := j.o.Action == run.ActionBoot && end.Fields["system"] != j.current
+	waits := j.o.Action == ActionBoot && end.Fields["system"] != j.current
 	switch {
 	case j.kind == run.KindRollback && waits:
 		return OutcomeBackAtBoot

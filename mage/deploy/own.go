@@ -12,7 +12,7 @@ type Host struct {
 	Address string
 	Port    int // where its sshd listens
 	User    string
-	System  string   // "x86" or "arm"; "" if the server decides
+	System  System
 	Tags    []string // of vps.yaml
 }
 
@@ -25,7 +25,7 @@ func (p *Project) Hosts(ctx context.Context, hosts string) ([]Host, error) {
 	}
 	all := make([]Host, len(list))
 	for i, h := range list {
-		all[i] = Host{Name: h.Name, Address: h.Address, Port: h.Port, User: h.User, System: h.System}
+		all[i] = Host{Name: h.Name, Address: h.Address, Port: h.Port, User: h.User, System: System(h.System)}
 		if entry := p.config.Lookup(h.Name); entry != nil {
 			all[i].Tags = entry.Tags
 		}

@@ -27,7 +27,7 @@ func (p *Project) Rollback(ctx context.Context, host string, o RollbackOptions) 
 	if err := o.check(); err != nil {
 		return Result{}, usage(err)
 	}
-	if o.Action != run.ActionSwitch && o.Action != run.ActionBoot {
+	if o.Action != ActionSwitch && o.Action != ActionBoot {
 		return Result{}, usage(fmt.Errorf("-action=%s: a rollback is a switch, or for the next boot", o.Action))
 	}
 	h, err := p.host(ctx, host)
@@ -115,7 +115,7 @@ func (o RollbackOptions) command(host string) next.Step {
 	if o.To != 0 {
 		args = append(args, fmt.Sprintf("-to=%d", o.To))
 	}
-	if o.Action != run.ActionSwitch {
+	if o.Action != ActionSwitch {
 		args = append(args, "-action="+string(o.Action))
 	}
 	return next.Target("rollback", args...)

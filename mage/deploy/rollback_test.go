@@ -9,7 +9,6 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/config"
 	"github.com/dagadbm/vps/mage/internal/next"
-	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/vpstest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -55,7 +54,7 @@ func TestRollbackForTheNextBoot(t *testing.T) {
 	s := f.server("web")
 	f.behave(vpstest.System{Version: "26.05.1", Inhibited: "dbus-implementation"})
 	o := quick()
-	o.Action = run.ActionBoot
+	o.Action = ActionBoot
 	_, err := f.update("web", o)
 	require.NoError(t, err, "%s", f.story)
 	require.NoError(t, s.Restart())
@@ -70,7 +69,7 @@ func TestRollbackForTheNextBoot(t *testing.T) {
 	assert.Contains(t, next.Of(err).String(), "mage rollback web -to=2 -action=boot`, then reboot the server")
 
 	b := back(2)
-	b.Action = run.ActionBoot
+	b.Action = ActionBoot
 	r, err := f.Rollback(t.Context(), "web", b)
 	require.NoError(t, err, "%s", f.story)
 	assert.Equal(t, OutcomeBackAtBoot, r.Outcome)
@@ -80,7 +79,7 @@ func TestRollbackForTheNextBoot(t *testing.T) {
 	require.NoError(t, s.Restart())
 	assert.Equal(t, system, s.CurrentSystem())
 
-	b.Action = run.ActionTest
+	b.Action = ActionTest
 	_, err = f.Rollback(t.Context(), "web", b)
 	assert.Equal(t, CodeUsage, codeOf(err))
 }

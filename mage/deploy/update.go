@@ -2,8 +2,6 @@ package deploy
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -12,63 +10,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/tree"
-	"github.com/dagadbm/vps/mage/remote"
 )
-
-// UpdateOptions are the flags of update.
-type UpdateOptions struct {
-	Action        run.Action
-	Confirm       time.Duration // how long a switched system waits to be confirmed; 0: no watchdog
-	SwitchTimeout time.Duration // how long the switch itself may take
-	Settle        time.Duration // how long units are watched before confirming
-	Force         bool          // deploy over commits this checkout lacks, and older nixpkgs
-	Parallel      int           // hosts at a time
-	Yes           bool          // login keys that the secrets add are confirmed beforehand
-
-	// Healthy decides whether a system that was switched to may stay, after a new
-	// login found it running, its secrets in place and its units well, and before it
-	// is committed. An error makes the server roll back, with the error's text as the
-	// reason, which is kept on the server; the failure of the host wraps the error.
-	//
-	// The client is that new login, which the caller must not close; its Target names
-	// the host. The context ends while there is still time to roll back within
-	// Confirm; a check that does not heed it is not waited for. The check runs again
-	// where the login breaks, and side by side for several hosts. It is not asked
-	// where nothing is switched to: the actions boot, build and dry, and a tree that
-	// makes the same system. Whoever resumes a run that was lost sight of confirms it,
-	// with a check or without.
-	Healthy func(ctx context.Context, client *remote.Client) error
-}
-
-// DefaultUpdate are the options of a plain update.
-func DefaultUpdate() UpdateOptions {
-	return UpdateOptions{
-		Action:        run.ActionSwitch,
-		Confirm:       60 * time.Second,
-		SwitchTimeout: 10 * time.Minute,
-		Settle:        5 * time.Second,
-		Parallel:      8,
-	}
-}
-
-func (o UpdateOptions) check() error {
-	if _, err := run.ParseAction(string(o.Action)); err != nil {
-		return err
-	}
-	switch {
-	case o.Parallel < 1:
-		return fmt.Errorf("-parallel=%d: at least one host at a time", o.Parallel)
-	case o.Confirm < 0 || o.Settle < 0:
-		return fmt.Errorf("-confirm and -settle cannot be negative")
-	case o.Healthy != nil && o.Confirm == 0:
-		return errors.New("a health check needs -confirm: without a watchdog it could not take the server back")
-	case o.SwitchTimeout < time.Second:
-		return fmt.Errorf("-switchtimeout=%v: a switch takes at least a second", o.SwitchTimeout)
-	case o.Confirm > 0 && o.Settle >= o.Confirm:
-		return fmt.Errorf("-settle=%v leaves no time to confirm within -confirm=%v", o.Settle, o.Confirm)
-	}
-	return nil
-}
 
 // Update brings hosts to the present tree. Hosts run side by side; one that
 // fails never stops another. The results come in the order of the hosts.
@@ -100,7 +42,7 @@ func (p *Project) warn(pre *prepared, o UpdateOptions) {
 	for _, w := range pre.warning {
 		p.log.Warn("%s", w)
 	}
-	if o.Confirm == 0 && o.Action.Activates() {
+	if o.Confirm == 0 && o.Action.onServer().Activates() {
 		p.log.Warn("-confirm=0: no watchdog. A configuration that shuts you out stays until somebody reaches the console")
 	}
 	if pre.lock != nil {
@@ -177,9 +119,9 @@ func (u *update) nothingToDo(f run.Facts) bool {
 	}
 	committed := f.Profile == f.Record.System || f.Generation > f.Record.Generation
 	switch u.o.Action {
-	case run.ActionSwitch:
+	case ActionSwitch:
 		return committed && f.Current == f.Profile
-	case run.ActionBoot:
+	case ActionBoot:
 		return committed
 	}
 	return false

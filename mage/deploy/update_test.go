@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/observe"
-	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/vpstest"
@@ -203,7 +202,7 @@ func TestNothingIsKeptWhereNobodyEdited(t *testing.T) {
 	f.mustUpdate("web")
 	f.behave(vpstest.System{Version: "26.05.5"})
 	o := quick()
-	o.Action = run.ActionBoot
+	o.Action = ActionBoot
 	r, err := f.update("web", o)
 	require.NoError(t, err)
 	assert.Empty(t, r.Kept)
@@ -464,15 +463,15 @@ func TestUpdateTakesUpARunThatOvertookIt(t *testing.T) {
 func TestActionsGoAsFarAsTheySay(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		action             run.Action
+		action             Action
 		runs, boots, trees bool // the new ones
 		outcome            Outcome
 	}{
-		{run.ActionBuild, false, false, false, OutcomeBuilt},
-		{run.ActionDry, false, false, false, OutcomeDry},
-		{run.ActionTest, true, false, false, OutcomeTested},
-		{run.ActionBoot, false, true, true, OutcomeNextBoot},
-		{run.ActionSwitch, true, true, true, OutcomeUpdated},
+		{ActionBuild, false, false, false, OutcomeBuilt},
+		{ActionDry, false, false, false, OutcomeDry},
+		{ActionTest, true, false, false, OutcomeTested},
+		{ActionBoot, false, true, true, OutcomeNextBoot},
+		{ActionSwitch, true, true, true, OutcomeUpdated},
 	} {
 		t.Run(string(c.action), func(t *testing.T) {
 			t.Parallel()

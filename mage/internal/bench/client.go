@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/deploy"
-	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
 	"github.com/dagadbm/vps/mage/terminal"
 )
@@ -26,7 +25,7 @@ import (
 type order struct {
 	Hosts    string
 	Parallel int
-	Action   run.Action
+	Action   deploy.Action
 	Heap     bool // report the heap as hosts come to their end, and no story
 }
 
@@ -86,7 +85,7 @@ func (w *world) update(ctx context.Context, o order) (report, error) {
 
 // updateAll updates every host at once and wants that result of each.
 func (w *world) updateAll(ctx context.Context, result string) (report, error) {
-	r, err := w.update(ctx, order{Hosts: "all", Parallel: len(w.hosts), Action: run.ActionSwitch})
+	r, err := w.update(ctx, order{Hosts: "all", Parallel: len(w.hosts), Action: deploy.ActionSwitch})
 	if err != nil {
 		return r, err
 	}

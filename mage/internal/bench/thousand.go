@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/dagadbm/vps/mage/internal/run"
+	"github.com/dagadbm/vps/mage/deploy"
 )
 
 const (
@@ -31,7 +31,7 @@ func (b *bench) thousandHosts(ctx context.Context) error {
 	for _, c := range []struct{ name, result string }{
 		{"first sync, with its confirmation", "updated"}, {"nothing to do", "nothing to do"},
 	} {
-		r, err := w.update(ctx, order{Hosts: "all", Parallel: manyParallel, Action: run.ActionSwitch, Heap: true})
+		r, err := w.update(ctx, order{Hosts: "all", Parallel: manyParallel, Action: deploy.ActionSwitch, Heap: true})
 		if err != nil {
 			return err
 		}
