@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/dagadbm/vps/mage/deploy"
-	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/next"
 )
 
@@ -35,14 +34,14 @@ func (s *session) showMoves(moves []deploy.Move) {
 }
 
 // pinName is what is pinned: a commit, or the hash of what has none.
-func pinName(p facts.Pin) string {
+func pinName(p deploy.Pin) string {
 	if p.Rev != "" || p.NarHash == "" {
 		return dash(cut(p.Rev))
 	}
 	return cut(p.NarHash[min(len("sha256-"), len(p.NarHash)):])
 }
 
-func pinDay(p facts.Pin) string {
+func pinDay(p deploy.Pin) string {
 	if p.LastModified.Unix() <= 0 {
 		return "-"
 	}

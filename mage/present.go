@@ -6,9 +6,7 @@ import (
 	"time"
 
 	"github.com/dagadbm/vps/mage/deploy"
-	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/dagadbm/vps/mage/terminal"
 )
@@ -37,14 +35,14 @@ func (s *session) showResults(results []deploy.Result) {
 // table writes an answer. Who closed stdout does not want it.
 func (s *session) table(header []string, rows [][]string) { _ = s.UI.Table(header, rows) }
 
-func (s *session) showDiff(d tree.Difference) {
-	if d.Empty() {
+func (s *session) showDiff(changes []deploy.Change) {
+	if len(changes) == 0 {
 		s.UI.Info("no difference")
 		return
 	}
 	var rows [][]string
-	for _, row := range d.Rows() {
-		rows = append(rows, []string{row[0], term.Clean(row[1]), row[2]})
+	for _, c := range changes {
+		rows = append(rows, []string{c.Kind, term.Clean(c.Path), c.Remark})
 	}
 	s.table(nil, rows)
 }
@@ -75,7 +73,7 @@ type generationView struct {
 	From       string    `json:"from,omitempty"`
 }
 
-func view(g run.Generation) generationView {
+func view(g deploy.Generation) generationView {
 	v := generationView{Generation: g.Number, Made: g.Made, System: g.System, Version: g.Version, Default: g.Default,
 		Current: g.Current, Booted: g.Booted, Upgraded: g.Upgraded, Rollback: g.Tree}
 	if r := g.Record; r != nil {
@@ -84,7 +82,7 @@ func view(g run.Generation) generationView {
 	return v
 }
 
-func (s *session) showGenerations(list []run.Generation, asJSON bool) error {
+func (s *session) showGenerations(list []deploy.Generation, asJSON bool) error {
 	views := make([]generationView, 0, len(list))
 	var rows [][]string
 	for _, g := range list {
@@ -144,11 +142,10 @@ type upgradeView struct {
 	Ended   *time.Time `json:"ended,omitempty"`
 }
 
-func viewUpgrade(u run.Upgrade) *upgradeView {
-	v := &upgradeView{Outcome: u.Outcome()}
-	switch v.Outcome {
-	case run.UpgradeSucceeded, run.UpgradeFailed, run.UpgradeSkipped:
-		v.Result, v.Ended = u.Result, &u.Ended
+func viewUpgrade(u deploy.Upgrade) *upgradeView {
+	v := &upgradeView{Outcome: u.Outcome, Result: u.Result}
+	if !u.Ended.IsZero() {
+		v.Ended = &u.Ended
 	}
 	return v
 }
@@ -160,7 +157,7 @@ func (u *upgradeView) String() string {
 		return ""
 	}
 	words := u.Outcome
-	if words == run.UpgradeFailed {
+	if words == "failed" {
 		words += " (" + u.Result + ")"
 	}
 	if u.Ended != nil {
@@ -170,17 +167,13 @@ func (u *upgradeView) String() string {
 }
 
 func viewStatus(h deploy.HostStatus) statusView {
-	f := h.Facts
-	v := statusView{Host: h.Host, State: h.Running(), Generation: f.Generation, Version: f.Version, System: f.Current,
-		LastRun: f.LastRun, LastResult: string(f.Last.Result()), Reboot: f.Booted != f.Current}
-	if f.Record != nil {
-		v.Digest, v.Commit, v.Dirty = f.Record.Digest, f.Record.Commit, f.Record.Dirty
+	v := statusView{Host: h.Host, State: h.State, Generation: h.Generation, Version: h.Version, System: h.System,
+		Units: h.Units, LastRun: h.LastRun, LastResult: h.LastResult, Reboot: h.Reboot}
+	if h.Record != nil {
+		v.Digest, v.Commit, v.Dirty = h.Record.Digest, h.Record.Commit, h.Record.Dirty
 	}
 	if h.Err == nil {
-		v.Upgrade = viewUpgrade(f.Upgrade)
-	}
-	for _, u := range f.Units {
-		v.Units = append(v.Units, u.String())
+		v.Upgrade = viewUpgrade(h.Upgrade)
 	}
 	if h.Err != nil {
 		v.Error = h.Err.Error()

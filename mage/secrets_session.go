@@ -11,7 +11,6 @@ import (
 	"github.com/dagadbm/vps/mage/deploy"
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/term"
-	"github.com/dagadbm/vps/mage/internal/tree"
 	"github.com/dagadbm/vps/mage/internal/trust"
 	"github.com/dagadbm/vps/mage/secrets"
 	xterm "golang.org/x/term"
@@ -138,7 +137,7 @@ func clipboard(value string) (string, error) {
 }
 
 // diff compares the secrets too, where there is a key to decrypt them with.
-func (s *session) diff(ctx context.Context, host string) (tree.Difference, []secrets.Change, error) {
+func (s *session) diff(ctx context.Context, host string) ([]deploy.Change, []secrets.Change, error) {
 	if _, err := s.identities(ctx); err != nil {
 		s.UI.Warn("which secrets differ is unknown: %v", err)
 		d, err := s.Diff(ctx, host)

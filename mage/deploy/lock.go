@@ -23,7 +23,7 @@ const lockName = "flake.lock"
 // input that was not, or is no longer, locked.
 type Move struct {
 	Input    string
-	Old, New facts.Pin
+	Old, New Pin
 }
 
 // Lock makes or updates nix/flake.lock with Nix in a container, and tells what
@@ -151,12 +151,12 @@ func movesBetween(old, fresh []byte) ([]Move, error) {
 	for _, pin := range is.Pins() {
 		before, known := was.Pin(pin.Input)
 		if !known || before.Rev != pin.Rev || before.NarHash != pin.NarHash {
-			moves = append(moves, Move{Input: pin.Input, Old: before, New: pin})
+			moves = append(moves, Move{Input: pin.Input, Old: pinOf(before), New: pinOf(pin)})
 		}
 	}
 	for _, pin := range was.Pins() {
 		if _, stays := is.Pin(pin.Input); !stays {
-			moves = append(moves, Move{Input: pin.Input, Old: pin})
+			moves = append(moves, Move{Input: pin.Input, Old: pinOf(pin)})
 		}
 	}
 	return moves, nil

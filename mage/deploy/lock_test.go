@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dagadbm/vps/mage/internal/facts"
 	"github.com/dagadbm/vps/mage/internal/program"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -104,7 +103,7 @@ func TestLockMakesTheFirstLock(t *testing.T) {
 
 	require.NoError(t, err)
 	require.Len(t, moves, 5)
-	assert.Equal(t, facts.Pin{}, moves[0].Old)
+	assert.Equal(t, Pin{}, moves[0].Old)
 	assert.Equal(t, text, f.lockText())
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // Generations lists the generations of a host, oldest first.
-func (p *Project) Generations(ctx context.Context, host string) ([]run.Generation, error) {
+func (p *Project) Generations(ctx context.Context, host string) ([]Generation, error) {
 	h, err := p.host(ctx, host)
 	if err != nil {
 		return nil, err
@@ -23,13 +23,21 @@ func (p *Project) Generations(ctx context.Context, host string) ([]run.Generatio
 		return nil, err
 	}
 	defer l.Close()
-	return l.generations(ctx)
+	list, err := l.generations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Generation, len(list))
+	for i, g := range list {
+		all[i] = generationOf(g)
+	}
+	return all, nil
 }
 
-// Diff tells what an update would change in a host's /etc/nixos.
-func (p *Project) Diff(ctx context.Context, host string) (tree.Difference, error) {
+// Diff tells what an update would change in a host's /etc/nixos, sorted by path.
+func (p *Project) Diff(ctx context.Context, host string) ([]Change, error) {
 	d, _, err := p.differences(ctx, host, nil)
-	return d, err
+	return changesOf(d), err
 }
 
 // SecretChanges tells which secrets an update would change on a host, by name.
@@ -39,12 +47,13 @@ func (p *Project) SecretChanges(ctx context.Context, host string) ([]secrets.Cha
 }
 
 // DiffSecrets is [Project.Diff] and [Project.SecretChanges] over one connection.
-func (p *Project) DiffSecrets(ctx context.Context, host string) (tree.Difference, []secrets.Change, error) {
+func (p *Project) DiffSecrets(ctx context.Context, host string) ([]Change, []secrets.Change, error) {
 	ids, err := p.identities(ctx)
 	if err != nil {
-		return tree.Difference{}, nil, usage(err)
+		return nil, nil, usage(err)
 	}
-	return p.differences(ctx, host, ids)
+	d, changes, err := p.differences(ctx, host, ids)
+	return changesOf(d), changes, err
 }
 
 // differences compares the tree with that of a host, and the secrets in it where
@@ -82,46 +91,6 @@ func (p *Project) differences(ctx context.Context, host string, ids *secrets.Ide
 	return d, changes, nil
 }
 
-// HostStatus is what status shows of one host.
-type HostStatus struct {
-	Host  string
-	Facts run.Facts
-	// Drift says that /etc/nixos is not what the last commit put there.
-	Drift bool
-	// Unfinished says that a bootstrap of the host did not come to its end.
-	Unfinished bool
-	Err        error
-	Time       time.Duration
-}
-
-// Running says in a few words whether what runs is what was committed.
-func (s HostStatus) Running() string {
-	f := s.Facts
-	switch {
-	case s.Err != nil:
-		return string(outcomeOf(codeOf(s.Err)))
-	case !f.NixOS:
-		return "not NixOS"
-	case f.Intent != "":
-		return "commit interrupted"
-	case len(f.Open) > 0:
-		return "waiting for its watchdog"
-	case f.Holder != nil:
-		return f.Holder.Status.Phase
-	case f.Record == nil && s.Unfinished:
-		return "bootstrap unfinished"
-	case f.Record == nil:
-		return "not ours yet"
-	case f.Current != f.Profile:
-		return "another system than the boot default"
-	case s.Drift:
-		return "/etc/nixos changed by hand"
-	case f.Generation > f.Record.Generation:
-		return "upgraded by itself"
-	}
-	return "as committed"
-}
-
 // Status looks at hosts, side by side. Only a host that could not be looked at
 // makes an error.
 func (p *Project) Status(ctx context.Context, hosts string, parallel int) ([]HostStatus, error) {
@@ -137,22 +106,26 @@ func (p *Project) Status(ctx context.Context, hosts string, parallel int) ([]Hos
 	results := p.fleet(ctx, list, parallel, func(ctx context.Context, h config.Host, line *observe.Line) Result {
 		s := p.statusOf(ctx, h, line)
 		statuses[index[h.Name]] = s
-		return Result{Host: h.Name, shown: s.Running(), Err: s.Err}
+		return Result{Host: h.Name, shown: s.State, Err: s.Err}
 	})
 	return statuses, summary(results)
 }
 
-func (p *Project) statusOf(ctx context.Context, h config.Host, line *observe.Line) (s HostStatus) {
-	s.Host = h.Name
-	s.Unfinished = bootstrap.Look(p.Dir, h) != nil
+func (p *Project) statusOf(ctx context.Context, h config.Host, line *observe.Line) HostStatus {
+	began := time.Now()
 	line.Phase("connecting")
+	facts, err := p.look(ctx, h)
+	s := statusFrom(facts, err, bootstrap.Look(p.Dir, h) != nil)
+	s.Host, s.Time = h.Name, time.Since(began)
+	return s
+}
+
+// look asks a host for what status shows.
+func (p *Project) look(ctx context.Context, h config.Host) (run.Facts, error) {
 	l, err := p.connect(ctx, h)
 	if err != nil {
-		s.Err = err
-		return s
+		return run.Facts{}, err
 	}
 	defer l.Close()
-	s.Facts, s.Err = l.facts(ctx, run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true, Units: true})
-	s.Drift = s.Err == nil && s.Facts.Record != nil && digestOf(s.Facts) != s.Facts.Record.Digest
-	return s
+	return l.facts(ctx, run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true, Units: true})
 }

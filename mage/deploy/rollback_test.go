@@ -215,17 +215,17 @@ func TestStatusAndDiffTellTheDifference(t *testing.T) {
 
 	list, err := f.Status(t.Context(), "web", 8)
 	require.NoError(t, err)
-	assert.Equal(t, "as committed", list[0].Running())
+	assert.Equal(t, "as committed", list[0].State)
 	d, err := f.Diff(t.Context(), "web")
 	require.NoError(t, err)
-	assert.True(t, d.Empty(), "%s", d)
+	assert.Empty(t, d)
 
 	f.write("x.nix", "1")
 	require.NoError(t, s.WriteFile("/etc/nixos/by-hand.nix", "2"))
 	d, err = f.Diff(t.Context(), "web")
 	require.NoError(t, err)
-	assert.Equal(t, "+ x.nix\n- by-hand.nix", sorted(d.String()))
+	assert.Equal(t, []Change{{Kind: "removed", Path: "by-hand.nix"}, {Kind: "added", Path: "x.nix"}}, d)
 	list, err = f.Status(t.Context(), "web", 8)
 	require.NoError(t, err)
-	assert.Equal(t, "/etc/nixos changed by hand", list[0].Running())
+	assert.Equal(t, "/etc/nixos changed by hand", list[0].State)
 }

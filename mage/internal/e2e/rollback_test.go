@@ -52,7 +52,7 @@ func TestRollback(t *testing.T) {
 	assert.False(t, list[3].Current)
 	status, err := l.Status(t.Context(), "web", 1)
 	require.NoError(t, err)
-	assert.Equal(t, "as committed", status[0].Running())
+	assert.Equal(t, "as committed", status[0].State)
 
 	l.mustUpdate()
 	assert.Equal(t, standings[2].Tree, l.assertDeployed(s).Tree, "and forward again")

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dagadbm/vps/mage/deploy"
 	"github.com/dagadbm/vps/mage/internal/e2e"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/stretchr/testify/assert"
@@ -157,13 +158,13 @@ func TestStatusTellsOfTheLastUpgrade(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
 	l := newLaptop(t, s)
-	outcome := func() run.Upgrade {
+	outcome := func() deploy.Upgrade {
 		status, err := l.Status(t.Context(), "web", 1)
 		require.NoError(t, err)
-		return status[0].Facts.Upgrade
+		return status[0].Upgrade
 	}
 	before := outcome()
-	assert.Equal(t, run.UpgradeUnknown, before.Outcome(), "none since the start")
+	assert.Equal(t, run.UpgradeUnknown, before.Outcome, "none since the start")
 
 	// As NixOS's timer does, this one keeps systemd from forgetting the unit.
 	s.Exec(`mkdir -p /run/systemd/system/nixos-upgrade.service.d
@@ -172,16 +173,16 @@ printf '[Service]\nExecStart=\nExecStart=/bin/false\n' >/run/systemd/system/nixo
 ln -sf /usr/share/zoneinfo/Asia/Kathmandu /etc/localtime
 systemctl daemon-reload; systemctl start nixos-upgrade.timer; ! systemctl start nixos-upgrade`)
 	failed := outcome()
-	assert.Equal(t, []string{run.UpgradeFailed, "exit-code"}, []string{failed.Outcome(), failed.Result})
+	assert.Equal(t, []string{run.UpgradeFailed, "exit-code"}, []string{failed.Outcome, failed.Result})
 	assert.WithinDuration(t, time.Now(), failed.Ended, 10*time.Minute)
 
 	s.Exec(`sed -i s/false/true/ /run/systemd/system/nixos-upgrade.service.d/fails.conf
 systemctl daemon-reload; systemctl start nixos-upgrade`)
-	assert.Equal(t, run.UpgradeSucceeded, outcome().Outcome())
+	assert.Equal(t, run.UpgradeSucceeded, outcome().Outcome)
 
 	s.Exec(`sed -i 's/ExecStart=$/ExecCondition=\/bin\/false\nExecStart=/' /run/systemd/system/nixos-upgrade.service.d/fails.conf
 systemctl daemon-reload; systemctl start nixos-upgrade`)
-	assert.Equal(t, run.UpgradeSkipped, outcome().Outcome())
+	assert.Equal(t, run.UpgradeSkipped, outcome().Outcome)
 }
 
 func TestBuildsThatFailSayWhere(t *testing.T) {

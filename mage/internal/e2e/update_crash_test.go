@@ -146,7 +146,7 @@ func TestNextRunDecidesAnInterruptedCommit(t *testing.T) {
 	s.Exec("[ -e /var/lib/vps/intent ]")
 	status, err := l.Status(t.Context(), "web", 1)
 	require.NoError(t, err)
-	assert.Equal(t, "commit interrupted", status[0].Running())
+	assert.Equal(t, "commit interrupted", status[0].State)
 
 	l.files.Set("note", "the next")
 	assert.Equal(t, deploy.OutcomeUpdated, l.mustUpdate().Outcome)
