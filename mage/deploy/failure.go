@@ -34,6 +34,11 @@ func (c Code) rank() int {
 	return int(CodeFailed)
 }
 
+// Step is what to do next, as data. Its String is the sentence that a person reads,
+// with the targets called as this program's own; its Commands are the targets and
+// programs to call, with their arguments. IsZero is true where there is nothing to say.
+type Step = next.Step
+
 // Failure is the end of a workflow that did not go well, in the three parts that
 // a person needs: what failed (Err), the state things are in (Now), and what to
 // do (Next).
@@ -42,7 +47,7 @@ type Failure struct {
 	Code Code
 	Err  error
 	Now  string
-	Next next.Step
+	Next Step
 }
 
 func (f *Failure) Error() string {
@@ -59,7 +64,7 @@ func (f *Failure) Unwrap() error { return f.Err }
 func (f *Failure) State() string { return f.Now }
 
 // NextStep says what to do next: Next, or what the cause says.
-func (f *Failure) NextStep() next.Step { return next.Or(f.Next, next.Of(f.Err)) }
+func (f *Failure) NextStep() Step { return next.Or(f.Next, next.Of(f.Err)) }
 
 // ExitStatus is the exit status for the shell.
 func (f *Failure) ExitStatus() int { return int(f.Code) }
