@@ -133,7 +133,7 @@ func (j *job) conclude(f *run.Follower, end run.Status, err error, r *Result) {
 // outcome is that of a run that went well: of one for the next boot, what runs until
 // then is another system, unless nothing but the tree is new.
 func (j *job) outcome(end run.Status, of Outcome) Outcome {
-	waits := j.o.Action == ActionBoot && end.Fields["system"] != j.current
+	waits := j.o.Action == ActionBoot && end.Fields[run.FieldSystem] != j.current
 	switch {
 	case j.kind == run.KindRollback && waits:
 		return OutcomeBackAtBoot

@@ -60,8 +60,8 @@ var good = map[run.Result]Outcome{
 func (r *Result) conclude(host string, command next.Step, end run.Status) {
 	if outcome, ok := good[end.Result()]; ok {
 		r.Outcome = outcome
-		r.Kept = end.Fields["kept"]
-		if n, err := strconv.Atoi(end.Fields["generation"]); err == nil {
+		r.Kept = end.Fields[run.FieldKept]
+		if n, err := strconv.Atoi(end.Fields[run.FieldGeneration]); err == nil {
 			r.After = n
 		}
 		return
@@ -117,7 +117,7 @@ func endText(end run.Status) string {
 	if text == "" {
 		text = "the run ended as " + string(end.Result())
 	}
-	if code := end.Fields["code"]; code != "" && end.Fields["reason"] == "" && end.Message == "" {
+	if code := end.Fields[run.FieldCode]; code != "" && end.Fields[run.FieldReason] == "" && end.Message == "" {
 		text += " (exit code " + code + ")"
 	}
 	return text
@@ -125,7 +125,7 @@ func endText(end run.Status) string {
 
 // busyNext: only another run can be cancelled.
 func busyNext(host string, command next.Step, end run.Status) next.Step {
-	if end.Fields["reason"] != "" {
+	if end.Fields[run.FieldReason] != "" {
 		return next.Say("wait for it, then run: %s", command)
 	}
 	return next.Say("wait for it, or cancel it with: %s", next.Target("rollback", host))
@@ -141,24 +141,24 @@ func forNextBoot(command next.Step) next.Step {
 
 func failedNext(host string, command next.Step, end run.Status) next.Step {
 	switch {
-	case end.Fields["reason"] == "reboot":
+	case end.Fields[run.FieldReason] == run.ReasonReboot:
 		return next.Say("%s, then reboot the server", forNextBoot(command))
-	case end.Fields["reason"] == "full":
+	case end.Fields[run.FieldReason] == run.ReasonFull:
 		return next.Say("free some of it on the server (nix-collect-garbage --delete-older-than 14d removes old generations), then run: %s", command)
-	case end.Fields["reason"] == "boot":
+	case end.Fields[run.FieldReason] == run.ReasonBoot:
 		return next.Say("remove what /boot on the server does not need (old generations, for one), then run: %s", command)
-	case end.Fields["reason"] == "mount":
+	case end.Fields[run.FieldReason] == run.ReasonMount:
 		return next.Say("unmount it on the server, and mount it elsewhere, then run: %s", command)
-	case end.Fields["reason"] == "unswitchable":
+	case end.Fields[run.FieldReason] == run.ReasonUnswitchable:
 		return next.Say("remove system.switch.enable = false from nix/, then run: %s", command)
-	case end.Fields["reason"] == "lacking":
+	case end.Fields[run.FieldReason] == run.ReasonLacking:
 		return next.Say("add them to environment.systemPackages on the server itself, by nixos-rebuild, then run: %s", command)
-	case end.Fields["reason"] == "stuck":
+	case end.Fields[run.FieldReason] == run.ReasonStuck:
 		return next.Say("%s, correct there what that run's log names (most often space in /boot or /var), then run: %s",
 			next.Target("status", host), command)
-	case end.Fields["reason"] == "written":
+	case end.Fields[run.FieldReason] == run.ReasonWritten:
 		return next.Say("%s, then run: %s", next.Target("lock"), command)
-	case end.Fields["stage"] == "build":
+	case end.Fields[run.FieldStage] == run.StageBuild:
 		return next.Say("correct nix/ where the log above points to, then run: %s", command)
 	}
 	return command

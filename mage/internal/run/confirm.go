@@ -150,5 +150,5 @@ func (f *Follower) conclusion() Status {
 // turnedDown: the server went back because nobody confirmed the new system.
 func turnedDown(end Status) bool {
 	back := end.Result() == ResultRolledBack || end.Result() == ResultRebooted
-	return back && (end.Fields["reason"] == ReasonRejected || end.Fields["reason"] == ReasonUnconfirmed)
+	return back && (end.Fields[FieldReason] == ReasonRejected || end.Fields[FieldReason] == ReasonUnconfirmed)
 }

@@ -277,7 +277,7 @@ func (f *Follower) complete() bool {
 	if f.end == nil {
 		return false
 	}
-	size, err := strconv.ParseInt(f.end.Fields["log"], 10, 64)
+	size, err := strconv.ParseInt(f.end.Fields[fieldLog], 10, 64)
 	return err != nil || f.offset >= min(size, f.link.Bounds.maxLog())
 }
 
@@ -294,7 +294,7 @@ func (f *Follower) take(e event, index *int) {
 		return // a stray line is not worth losing sight of a run
 	}
 	if s.Phase == PhaseGone {
-		f.lost(s.Fields["armed"] != "", s.Message)
+		f.lost(s.Fields[fieldArmed] != "", s.Message)
 		return
 	}
 	// A power cut may have taken lines that were seen before it: the end stands
@@ -316,7 +316,7 @@ func (f *Follower) arrived(s Status, line string) {
 	if f.armed() {
 		f.switching()
 	}
-	if s.Phase != PhaseBuilt || s.Fields["system"] != "" {
+	if s.Phase != PhaseBuilt || s.Fields[FieldSystem] != "" {
 		f.story.phase(line, s.Text())
 	} else {
 		f.built.add(s.Built())
@@ -353,6 +353,6 @@ func (f *Follower) lost(armed bool, last string) {
 			message += ": " + oneLine(last)
 		}
 		f.end = &Status{Phase: PhaseEnd, Message: message,
-			Fields: map[string]string{"result": string(ResultFailed), "reason": ReasonCrash}}
+			Fields: map[string]string{FieldResult: string(ResultFailed), FieldReason: ReasonCrash}}
 	}
 }

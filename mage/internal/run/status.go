@@ -81,7 +81,7 @@ func (b *Built) add(more Built) {
 func (s Status) End() bool { return s.Phase == PhaseEnd }
 
 // Result is how the run ended.
-func (s Status) Result() Result { return Result(s.Fields["result"]) }
+func (s Status) Result() Result { return Result(s.Fields[FieldResult]) }
 
 // maxStatusLine is how long a status line may be, in bytes: the built system's facts
 // take one.
@@ -89,7 +89,7 @@ const maxStatusLine = 300 << 10
 
 // wholeFields are what a built system says of itself: JSON objects, one in a line of
 // the phase [PhaseBuilt], of which it takes the rest.
-var wholeFields = []string{"facts", "manifest"}
+var wholeFields = []string{fieldFacts, fieldManifest}
 
 // ParseStatus reads a status line: seconds, phase, KEY=VALUE words, and a message
 // (or what a built system says of itself) that takes the rest.
@@ -132,7 +132,7 @@ func ParseStatus(line string) (Status, error) {
 // Built gives what the line says of a system that was just built. What is not of the
 // form that it has to have says nothing.
 func (s Status) Built() (b Built) {
-	if host, err := facts.Parse([]byte(s.Fields["facts"])); err == nil {
+	if host, err := facts.Parse([]byte(s.Fields[fieldFacts])); err == nil {
 		b.Ports, b.Sure = host.SSHPorts, host.SSHPorts != nil
 		for _, secret := range host.Secrets {
 			b.addSecret(secret.Path)
@@ -141,12 +141,12 @@ func (s Status) Built() (b Built) {
 	var manifest struct {
 		Secrets []struct{ Path string }
 	}
-	if json.Unmarshal([]byte(s.Fields["manifest"]), &manifest) == nil {
+	if json.Unmarshal([]byte(s.Fields[fieldManifest]), &manifest) == nil {
 		for _, secret := range manifest.Secrets {
 			b.addSecret(secret.Path)
 		}
 	}
-	for text := range strings.SplitSeq(s.Fields["ports"], ",") {
+	for text := range strings.SplitSeq(s.Fields[fieldPorts], ",") {
 		if n, err := strconv.ParseUint(text, 10, 16); err == nil && n > 0 {
 			b.Ports = append(b.Ports, int(n))
 		}

@@ -127,7 +127,7 @@ write_record() {
     {
         # What is looked for most comes first.
         printf 'digest=%s\ngeneration=%s\n' "$placed" "$made"
-        requested id kind action output commit dirty who from since
+        requested id kind action output commit dirty who from
         printf '%s' "$requested"
         now
         printf 'when=%s\nsystem=%s\n' "$now" "$new"

@@ -11,7 +11,7 @@
 #   supervisor.sh recover            decide a commit that a crash interrupted
 #
 # What a run leaves under $STATE/runs/ID, and who reads it:
-#   request manifest delete secrets tree/   what the laptop sent
+#   request delete secrets tree/            what the laptop sent, beside supervisor.sh
 #   status log                              what happened; the last status is "end"
 #   alive pid                               locked while the supervisor lives; its number
 #   held armed switched undoing             how far it came
