@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dagadbm/vps/mage/internal/config"
+	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
 	"github.com/dagadbm/vps/mage/vpstest"
@@ -167,6 +169,24 @@ func TestHealthCheckOfARollback(t *testing.T) {
 	assert.ErrorContains(t, err, "the caller's health check failed: too old")
 	assert.Equal(t, OutcomeRolledBack, r.Outcome)
 	assert.Equal(t, was, s.CurrentSystem())
+}
+
+// The target update would confirm a run that it resumes without the caller's check.
+func TestRunWithAHealthCheckIsNotResumedWithout(t *testing.T) {
+	t.Parallel()
+	for want, healthy := range map[string]func(context.Context, *remote.Client) error{
+		"`mage update web` resumes it": nil,
+		"the same call resumes it":     func(context.Context, *remote.Client) error { return nil },
+	} {
+		j := &job{host: config.Host{Target: remote.Target{Name: "web"}}, o: quick(), command: next.Target("update", "web")}
+		j.o.Healthy = healthy
+		var r Result
+		j.unsure(&r, run.NewFollower(&run.Link{}, "id", run.ActionSwitch, run.Deadlines{}, nil), run.ErrUnsure)
+		var f *Failure
+		require.ErrorAs(t, r.Err, &f)
+		assert.Contains(t, f.NextStep().String(), want)
+		assert.Equal(t, OutcomeUnknown, r.Outcome)
+	}
 }
 
 func TestHealthCheckNeedsAWatchdog(t *testing.T) {

@@ -200,9 +200,13 @@ func (j *job) give(r *Result, f *run.Follower, err error) {
 
 // unsure is the result when the run went out of sight. It goes on without us.
 func (j *job) unsure(r *Result, f *run.Follower, err error) {
+	again := j.command
+	if j.o.Healthy != nil {
+		again = next.Words("the same call") // the target does not know the check, and would confirm without it
+	}
 	r.failed(&Failure{Host: j.host.Name, Code: CodeUnknown, Err: err, Now: prospects(f.Seen()),
 		Next: next.Say("%s resumes it, %s shows it, %s cancels it",
-			j.command, next.Target("status", j.host.Name), next.Target("rollback", j.host.Name))})
+			again, next.Target("status", j.host.Name), next.Target("rollback", j.host.Name))})
 }
 
 // prospects says what becomes of a run without us, as far as it was seen.
