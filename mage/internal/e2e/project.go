@@ -49,6 +49,14 @@ func (p *Project) Write(name, content string) {
 	noError(p.t, os.WriteFile(p.path(name), []byte(content), 0o644))
 }
 
+// Read gives a file of the project.
+func (p *Project) Read(name string) string {
+	p.t.Helper()
+	text, err := os.ReadFile(p.path(name))
+	noError(p.t, err)
+	return string(text)
+}
+
 // Remove deletes a file or folder of the project.
 func (p *Project) Remove(name string) {
 	p.t.Helper()

@@ -97,7 +97,6 @@ func TestUpdateThatLocksOutIsRolledBack(t *testing.T) {
 	endure(t, o, []fault{
 		{"no sshd", set("sshEnable", false), deploy.CodeRolledBack, "nobody confirmed"},
 		{"no network", set("network", false), deploy.CodeRolledBack, "nobody confirmed"},
-		{"a port nobody declared", set("sshPort", 2200), deploy.CodeRolledBack, ""},
 	})
 }
 
