@@ -456,6 +456,31 @@ func TestCheckOfDeclaredSecretsInAnyFile(t *testing.T) {
 	}
 }
 
+// All secrets may lie in another file: neither check nor update wants secrets.yaml.
+func TestProjectWhoseOnlySopsFileIsInTheFlakesFolder(t *testing.T) {
+	t.Parallel()
+	f, s := newCheck(t)
+	f.allSops()
+	f.copySecrets("nix/hosts/web/secrets.yaml")
+	f.remove(secretsPath)
+	f.commitAll("another default file")
+	f.fakeEngine(goodNix(t, edited(ourHosts(), func(h *facts.Host) {
+		h.SSHPorts = []int{s.Port()}
+		for i := range h.Secrets {
+			h.Secrets[i].File = "hosts/web/secrets.yaml"
+			h.Secrets[i].Path = "" // the simulated server decrypts secrets.yaml alone
+		}
+	})))
+
+	found := f.Check(t.Context(), CheckOptions{Host: "web"})
+
+	assert.Empty(t, failed(found))
+	assert.Equal(t, secrets.Pass, find(t, found, "secrets: declared names in nix/hosts/web/secrets.yaml").Status)
+	assert.Equal(t, "the server's key decrypts hosts/web/secrets.yaml", find(t, found, "web: age key").Detail)
+	f.mustUpdate("web")
+	assert.Contains(t, s.ReadFile("etc/nixos/hosts/web/secrets.yaml"), "ENC[")
+}
+
 // A module that is imported in an unusual way declares a secret, and the key file: the
 // reader of .nix files saw neither, check wanted the secret removed, and update looked
 // for the key in the wrong place.

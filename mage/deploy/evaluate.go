@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"path"
-	"strings"
 	"time"
 
 	"github.com/dagadbm/vps/mage/internal/container"
@@ -25,7 +24,7 @@ func (p *Project) source(ctx context.Context) (tree.Project, error) {
 		return s, err
 	}
 	for _, file := range files {
-		if file != secretsPath && !strings.HasPrefix(file, s.Nix+"/") {
+		if file != secretsPath {
 			s.Sops = append(s.Sops, file)
 		}
 	}

@@ -28,7 +28,8 @@ type Project struct {
 	// of the tree. "" is nix, and "." is Dir itself, so that all of it is deployed.
 	Nix string
 	// Sops are encrypted files beside secrets/secrets.yaml, as paths in Dir. They
-	// keep their places; those below Nix need not be named.
+	// keep their places, except those below Nix. With one of them there need be no
+	// secrets.yaml.
 	Sops []string
 }
 
