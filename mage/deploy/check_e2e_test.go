@@ -76,3 +76,21 @@ func TestE2ECheckWithRealNix(t *testing.T) {
 	assert.Equal(t, secrets.Fail, x.Status)
 	assert.Regexp(t, `undefined variable 'undefinedName' \(nix/modules/system\.nix:\d+:\d+\)`, x.Detail)
 }
+
+// Where the line with sops.age.keyFile is gone, real Nix says that there is no key, and
+// check says it before a server is wiped for such a system.
+func TestE2ECheckOfANixWithoutAKeyFile(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.needNix()
+	f.standIns()
+	f.replace("nix/modules/sops.nix", `age.keyFile = "/var/lib/sops-nix/key.txt";`, "")
+	_, err := f.Lock(t.Context(), "")
+	require.NoError(t, err, "%s", f.story)
+
+	bad := failed(f.Check(t.Context(), CheckOptions{}))
+
+	for _, output := range []string{"vps-x86", "vps-arm"} {
+		assert.Contains(t, bad["age key of "+output].Detail, "neither sops.age.keyFile nor sops.age.sshKeyPaths")
+	}
+}
