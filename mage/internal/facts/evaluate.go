@@ -180,10 +180,14 @@ func nixString(s string) string {
 	return strings.ReplaceAll(strconv.Quote(s), "${", `\${`)
 }
 
-// relate finds the files of the tree that Nix copied to the store by themselves.
+// relate finds the files of the tree that Nix copied to the store by themselves, and
+// those that it names by a link.
 func (h Host) relate(t *tree.Tree) Host {
 	for i, s := range h.Secrets {
 		if s.InTree() {
+			if file, ok := t.Follow(s.File); ok {
+				h.Secrets[i].File = file
+			}
 			continue
 		}
 		if file, ok := t.StoredFile(s.File); ok {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/dagadbm/vps/mage/internal/tree"
+	"github.com/dagadbm/vps/mage/secrets"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -322,5 +323,26 @@ func TestBuiltFactsOfAnotherFlake(t *testing.T) {
 			assert.Equal(t, c.file, h.Secrets[0].File)
 			assert.NotContains(t, string(out), "/nix/store")
 		})
+	}
+}
+
+// A configuration may name its sops file by a link of the tree, of the file or of its
+// folder: it is the file behind it that is deployed, edited and rotated.
+func TestEvaluateFollowsLinksToSopsFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "secrets"), os.DirFS("../../../secrets")))
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "nix", "hosts", "web"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "nix", "flake.nix"), []byte("{ outputs = _: { }; }\n"), 0o644))
+	require.NoError(t, os.Symlink("../../secrets/secrets.yaml", filepath.Join(dir, "nix", "hosts", "web", "secrets.yaml")))
+	require.NoError(t, os.Symlink("hosts/web", filepath.Join(dir, "nix", "here")))
+	collected, err := tree.Collect(t.Context(), dir)
+	require.NoError(t, err)
+	for named, want := range map[string]string{
+		"hosts/web/secrets.yaml": "secrets/secrets.yaml", "here/secrets.yaml": "secrets/secrets.yaml",
+		"secrets/secrets.yaml": "secrets/secrets.yaml", "hosts/web/gone.yaml": "hosts/web/gone.yaml", "/etc/other.yaml": "/etc/other.yaml",
+	} {
+		host := Host{Secrets: []secrets.Declared{{Name: "a", Key: "a", File: named}}}.relate(collected)
+		assert.Equal(t, want, host.Secrets[0].File, named)
 	}
 }

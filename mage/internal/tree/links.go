@@ -14,16 +14,7 @@ const maxHops = 40
 // checkLinks makes sure that every link stays inside the tree, on the whole
 // way and not only at its end. It gives the links to what is not there.
 func (p Project) checkLinks(m Manifest) (dangling []Entry, err error) {
-	r := resolver{links: make(map[string]string), exists: map[string]bool{"": true}}
-	for _, e := range m.entries {
-		if e.Type == TypeLink {
-			r.links[e.Path] = e.Target
-		}
-		r.exists[e.Path] = true
-		for dir := range parents(e.Path) {
-			r.exists[dir] = true
-		}
-	}
+	r := newResolver(m)
 	var bad problems
 	for _, e := range m.entries {
 		if e.Type != TypeLink {
@@ -48,6 +39,30 @@ func (p Project) checkLinks(m Manifest) (dangling []Entry, err error) {
 type resolver struct {
 	links  map[string]string
 	exists map[string]bool
+}
+
+func newResolver(m Manifest) resolver {
+	r := resolver{links: make(map[string]string), exists: map[string]bool{"": true}}
+	for _, e := range m.entries {
+		if e.Type == TypeLink {
+			r.links[e.Path] = e.Target
+		}
+		r.exists[e.Path] = true
+		for dir := range parents(e.Path) {
+			r.exists[dir] = true
+		}
+	}
+	return r
+}
+
+// Follow gives the path of the file that a path of the tree leads to, over links.
+func (t *Tree) Follow(path string) (file string, ok bool) {
+	end, reason := newResolver(t.manifest).follow(path)
+	if reason != "" {
+		return "", false
+	}
+	_, ok = t.File(end)
+	return end, ok
 }
 
 // follow walks p name by name as the kernel would, and gives where it ends, or
