@@ -481,6 +481,29 @@ func TestProjectWhoseOnlySopsFileIsInTheFlakesFolder(t *testing.T) {
 	assert.Contains(t, s.ReadFile("etc/nixos/hosts/web/secrets.yaml"), "ENC[")
 }
 
+// A text that shows what sops writes was taken for a damaged sops file, and no update
+// went through. One that a rule matches is still refused if it is damaged.
+func TestTextThatMentionsSopsIsNoSopsFile(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.write("README.md", "A value looks like `ENC[AES256_GCM,data:abc]`.\n")
+	f.write("app.conf", "# token=ENC[AES256_GCM,data:abc]\n")
+
+	dotenv := []secrets.Declared{{Name: "a", Key: "a", File: "app.conf", Format: "dotenv"}}
+	pre, err := f.prepare(t.Context())
+	require.NoError(t, err)
+	assert.NoError(t, f.refuseMissing(t.Context(), "web", pre.tree, dotenv), "what is in it is not known")
+
+	f.allSops()
+	f.copySecrets("nix/hosts/web/secrets.yaml")
+	f.replace("nix/hosts/web/secrets.yaml", "mac: ENC[AES256_GCM,data:", "mac: ENC[AES256_GCM,data:AA")
+	_, err = f.prepare(t.Context())
+	assert.ErrorContains(t, err, "nix/hosts/web/secrets.yaml")
+	f.write("hosts/web/secrets.yaml", "a: ENC[AES256_GCM,data:abc]\n")
+	_, err = f.prepare(t.Context())
+	assert.ErrorContains(t, err, "nix/hosts/web/secrets.yaml", "sops' part is missing")
+}
+
 // A module that is imported in an unusual way declares a secret, and the key file: the
 // reader of .nix files saw neither, check wanted the secret removed, and update looked
 // for the key in the wrong place.

@@ -95,7 +95,7 @@ func (l *link) secretChanges(ctx context.Context, t *tree.Tree, d tree.Differenc
 	}
 	for _, e := range d.Upload() {
 		data, ok := t.File(e.Path)
-		if !ok || !secrets.Encrypted(e.Path, data) {
+		if !ok || !secrets.Readable(e.Path, data) {
 			continue
 		}
 		var old []byte

@@ -108,6 +108,9 @@ func (p *Project) refuseFile(layout tree.Project, host string, t *tree.Tree, fil
 		return refuse(fmt.Errorf("nix/ takes %s from %s, which is not encrypted", secretNames(wanted), source),
 			next.Say("encrypt it: %s", next.Shell("sops", "encrypt", "--in-place", source)))
 	}
+	if !secrets.Readable(source, data) {
+		return nil // a format that its ending does not tell: the server finds out
+	}
 	list := declared(layout, wanted)
 	if !slices.ContainsFunc(list, func(d secrets.Declared) bool { return !d.Whole() }) {
 		return nil

@@ -54,7 +54,11 @@ func (p *Project) prepare(ctx context.Context) (*prepared, error) {
 
 // verifySecrets checks the very bytes that are going to be sent.
 func (p *Project) verifySecrets(ctx context.Context, pre *prepared) error {
-	files := sopsFiles(pre.tree)
+	matched, err := secrets.Files(ctx, p.Dir)
+	if err != nil {
+		return err
+	}
+	files := sopsFiles(pre.tree, matched)
 	pre.report, pre.reports = &secrets.Report{}, map[string]*secrets.Report{}
 	if len(files) == 0 {
 		return nil // nothing here is encrypted with sops
@@ -106,15 +110,16 @@ func (pre *prepared) recipients(h facts.Host) []string {
 	return slices.Compact(all)
 }
 
-// sopsFiles are the files of a tree that sops encrypted, secrets.yaml first.
-func sopsFiles(t *tree.Tree) []string {
+// sopsFiles are the files of a tree that sops encrypted, secrets.yaml first: those that
+// a rule of .sops.yaml matches, damaged ones too, and others that are well formed.
+func sopsFiles(t *tree.Tree, matched []string) []string {
 	var files []string
 	for _, e := range t.Manifest().Entries() {
 		data, regular := t.File(e.Path)
 		switch {
 		case e.Path == secretsPath:
 			files = append([]string{e.Path}, files...)
-		case regular && secrets.Encrypted(e.Path, data):
+		case regular && (slices.Contains(matched, t.Source(e.Path)) || secrets.Readable(e.Path, data)):
 			files = append(files, e.Path)
 		}
 	}

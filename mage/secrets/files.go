@@ -155,6 +155,16 @@ func Encrypted(name string, data []byte) bool {
 	return !errors.Is(err, ErrNotEncrypted)
 }
 
+// Readable reports whether a file of that name is a sops file in good form. One that is
+// damaged, or a text that only shows what sops writes, is none.
+func Readable(name string, data []byte) bool {
+	if !bytes.Contains(data, []byte(encryptedPrefix)) {
+		return false
+	}
+	_, err := parse(data, storeFor(name, config.NewStoresConfig()))
+	return err == nil
+}
+
 // matcher says which files the rules of .sops.yaml match. sops itself answers,
 // once for each name.
 type matcher struct {
