@@ -30,14 +30,14 @@ func TestUpdateFollowsThePortOfTheConfiguration(t *testing.T) {
 	l.files.Set("sshPort", 4444)
 	r := l.mustUpdate()
 
-	assert.Equal(t, "updated", r.Result)
+	assert.Equal(t, deploy.OutcomeUpdated, r.Outcome)
 	l.assertDeployed(s)
 	assert.Equal(t, before, l.files.Read("vps.yaml"))
 	client, err := login(s, 4444)
 	require.NoError(t, err)
 	_ = client.Close()
 	again := openLaptop(t, l.files)
-	assert.Equal(t, "nothing to do", again.mustUpdate().Result)
+	assert.Equal(t, deploy.OutcomeNothing, again.mustUpdate().Outcome)
 	again.files.Set("sshPort", 2222)
 	again.mustUpdate()
 	again.assertDeployed(s)
@@ -60,14 +60,14 @@ func TestUpdateOfARootLevelFlake(t *testing.T) {
 	l := openLaptop(t, files)
 
 	r := l.mustUpdate()
-	assert.Equal(t, "updated", r.Result)
+	assert.Equal(t, deploy.OutcomeUpdated, r.Outcome)
 	assert.Equal(t, files.Read("flake.nix"), s.Read("/etc/nixos/flake.nix")+"\n")
 	assert.Equal(t, files.Read("tool/main.go"), s.Read("/etc/nixos/tool/main.go")+"\n", "a program that the flake packages")
 	assert.Empty(t, s.Exec("cd /etc/nixos && find . -name vps.yaml -o -name .vps -o -name 'age-key*'"), "stay on the laptop")
 
 	files.Write("settings.json", replaceOne(t, files.Read("settings.json"), `"note": ""`, `"note": "changed"`))
-	assert.Equal(t, "updated", l.mustUpdate().Result)
-	assert.Equal(t, "nothing to do", l.mustUpdate().Result)
+	assert.Equal(t, deploy.OutcomeUpdated, l.mustUpdate().Outcome)
+	assert.Equal(t, deploy.OutcomeNothing, l.mustUpdate().Outcome)
 	l.rebooted(s)
 }
 

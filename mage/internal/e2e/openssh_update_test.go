@@ -124,7 +124,7 @@ func everyTargetOverOpenSSH(t *testing.T, program targets) {
 	got = program.run(t, p.Dir, update...)
 	assert.Equal(t, 3, got.status, got.stderr)
 	assert.Contains(t, got.stdout, "rolled back")
-	assert.Contains(t, got.stderr, "mage update web", "the next command")
+	assert.Contains(t, got.stderr, "run: "+string(program)+" update web", "the next command")
 	assert.Equal(t, first, host.Manifest())
 	assert.Equal(t, 2, program.run(t, p.Dir, "update", "nobody-knows-it").status)
 	assert.Equal(t, 2, program.run(t, p.Dir, "update", "web", "-parallel=0").status)

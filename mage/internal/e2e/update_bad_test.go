@@ -155,11 +155,7 @@ func TestUpdateOfBadInputIsRefused(t *testing.T) {
 		{"symlink", "mkdir /etc/elsewhere && ln -s elsewhere /etc/nixos", "rm /etc/nixos", nil, deploy.CodeFailed, "symlink"},
 		{"mount point", "mkdir -p /etc/nixos && mount -t tmpfs none /etc/nixos", "umount /etc/nixos && rmdir /etc/nixos", nil, deploy.CodeFailed, "mount point"},
 		{"not NixOS", "mv /etc/NIXOS /etc/NIXOS-", "mv /etc/NIXOS- /etc/NIXOS", nil, deploy.CodeFailed, "does not run NixOS"},
-		{"no age key", "mv /var/lib/sops-nix/key.txt /root/", "mv /root/key.txt /var/lib/sops-nix/", nil, deploy.CodeFailed, "no age key"},
 		{"plain secrets", "", "", func(p *e2e.Project) { p.Write("secrets/secrets.yaml", "gateway-token: plain\n") }, deploy.CodeUsage, "secrets.yaml"},
-		{"no such secret", "", "", func(p *e2e.Project) {
-			p.Write("nix/modules/sops.nix", `{ sops.secrets."nobody-has-it" = { }; }`)
-		}, deploy.CodeUsage, "lacks what nix/ declares: nobody-has-it"},
 		{"no flake", "", "", func(p *e2e.Project) { p.Remove("nix/flake.nix") }, deploy.CodeUsage, "flake.nix"},
 		{"host key", "", "", func(p *e2e.Project) {
 			host := s.Host("web")

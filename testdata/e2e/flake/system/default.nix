@@ -93,6 +93,8 @@ in
     services.openssh = {
       enable = settings.sshEnable;
       ports = [ settings.sshPort ];
+      # As in the real nix/: root's login keys are a secret.
+      authorizedKeysFiles = [ "/run/secrets-for-users/ssh-public-key" ];
     };
     sops.secrets = builtins.mapAttrs (name: secret: secret // { path = pathOf name secret; }) secrets;
   };
