@@ -65,7 +65,7 @@ type UpdateOptions struct {
 	// where nothing is switched to: the actions boot, build and dry, and a tree that
 	// makes the same system. Whoever resumes a run that was lost sight of confirms it,
 	// with a check or without.
-	Healthy func(ctx context.Context, client *remote.Client) error
+	Healthy func(ctx context.Context, client *remote.Client) error `json:"-"`
 }
 
 // DefaultUpdate are the options of a plain update.

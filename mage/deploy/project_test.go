@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -165,11 +164,4 @@ func factsOf(t *testing.T, f *fixture, name string) run.Facts {
 	facts, err := l.facts(t.Context(), run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true, Units: true})
 	require.NoError(t, err)
 	return facts
-}
-
-// sorted puts lines in order.
-func sorted(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
 }
