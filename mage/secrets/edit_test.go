@@ -255,9 +255,17 @@ func TestWhichEditor(t *testing.T) {
 	argv, _, err := editorCommand(noEnvironment, "/f")
 	require.NoError(t, err)
 	assert.Equal(t, "vi", argv[0])
-	environment["SOPS_EDITOR"] = `unclosed "quote`
-	_, _, err = editorCommand(getenv, "/f")
-	assert.ErrorContains(t, err, "SOPS_EDITOR")
+	environment["SOPS_EDITOR"] = `~/bin/ed a\ b`
+	argv, _, err = editorCommand(getenv, "/f")
+	require.NoError(t, err)
+	home, err := os.UserHomeDir()
+	require.NoError(t, err)
+	assert.Equal(t, []string{filepath.Join(home, "bin/ed"), "a b"}, argv[:2], "as a shell reads it")
+	for _, bad := range []string{`unclosed "quote`, "ed $(cat secrets/age-key.txt)", "ed `id`", "ed; id", "ed | tee /f"} {
+		environment["SOPS_EDITOR"] = bad
+		_, _, err = editorCommand(getenv, "/f")
+		assert.ErrorContains(t, err, "SOPS_EDITOR", bad)
+	}
 }
 
 func TestNoKeyReachesTheEditor(t *testing.T) {

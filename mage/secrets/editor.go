@@ -14,9 +14,9 @@ import (
 
 	"github.com/dagadbm/vps/mage/internal/childenv"
 	"github.com/dagadbm/vps/mage/internal/next"
-	"github.com/google/shlex"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+	"mvdan.cc/sh/v3/shell"
 )
 
 // editorGrace is how long an editor has to end after it was told to. mage gives
@@ -79,7 +79,8 @@ func known(program string) (editor, bool) {
 }
 
 // editorCommand is the person's editor: $SOPS_EDITOR, $VISUAL or $EDITOR, with
-// arguments, or vi. warning says what it may keep of the plaintext.
+// arguments and variables as a shell reads them, or vi. It runs no other command: one
+// in $(…) is an error. warning says what it may keep of the plaintext.
 func editorCommand(getenv func(string) string, path string) (argv []string, warning string, err error) {
 	argv = []string{"vi"}
 	for _, name := range []string{"SOPS_EDITOR", "VISUAL", "EDITOR"} {
@@ -87,7 +88,7 @@ func editorCommand(getenv func(string) string, path string) (argv []string, warn
 		if value == "" {
 			continue
 		}
-		if argv, err = shlex.Split(value); err != nil || len(argv) == 0 {
+		if argv, err = shell.Fields(value, nil); err != nil || len(argv) == 0 {
 			return nil, "", fail(err, next.Words("Quote it as for a shell."), "$%s is %q, which is no command", name, value)
 		}
 		break
