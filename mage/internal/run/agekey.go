@@ -18,12 +18,15 @@ var keyUseScript string
 
 // PutKey builds the command that replaces the server's age key file at path by
 // key, atomically, readable by root only. The key travels on standard input
-// alone; [ParsePutKey] reads the answer.
-func (s Shell) PutKey(path string, key []byte) Command {
+// alone; [ParsePutKey] reads the answer. Of the identities that are in the file,
+// those whose hashes are in keep stay, above key: they are not known here, and one
+// that is not there any more is an error.
+func (s Shell) PutKey(path string, key []byte, keep ...string) Command {
 	sum := sha256.Sum256(key)
 	return s.script(putKeyScript,
 		[2]string{"FILE", path},
 		[2]string{"SHA256", hex.EncodeToString(sum[:])},
+		[2]string{"KEEP", strings.Join(keep, " ")},
 		[2]string{"KEY", string(key)})
 }
 

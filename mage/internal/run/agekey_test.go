@@ -1,6 +1,8 @@
 package run
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,6 +83,41 @@ func TestPutKeyKeepsTheOldFile(t *testing.T) {
 	list, err := os.ReadDir(filepath.Dir(file))
 	require.NoError(t, err)
 	assert.Len(t, list, 2, "the key and the link, and no rest of the new key")
+}
+
+// TestPutKeyAddsAndDropsOfItsOwn: a server's own identity is known to the server alone,
+// so that a new one is put beside it, and the old one dropped, without reading it.
+func TestPutKeyAddsAndDropsOfItsOwn(t *testing.T) {
+	t.Parallel()
+	needSHA256(t)
+	root := t.TempDir()
+	file := filepath.Join(root, "key.txt")
+	own, other := "AGE-SECRET-KEY-1OWN", "AGE-SECRET-KEY-1OTHER"
+	require.NoError(t, os.WriteFile(file, []byte("# created: long ago\n"+own+"\n"+other), 0o600))
+	hash := func(line string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(line))) }
+	put := func(key string, keep ...string) error {
+		c := Shell{}.PutKey("/key.txt", []byte(key), keep...)
+		cmd := exec.Command("/bin/sh", "-c", c.Line)
+		cmd.Env, cmd.Stdin = append(os.Environ(), "VPS_ROOT="+root), strings.NewReader(c.Stdin)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		return ParsePutKey(out)
+	}
+	has := func(want string) {
+		t.Helper()
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		assert.Equal(t, want, string(text))
+	}
+	require.NoError(t, put(secretLine, hash(own), hash(other)))
+	has(own + "\n" + other + "\n" + secretLine)
+	require.ErrorContains(t, put("", hash(own), hash("AGE-SECRET-KEY-1GONE")), "changed meanwhile")
+	has(own + "\n" + other + "\n" + secretLine)
+	require.NoError(t, put("", hash(strings.TrimSpace(secretLine))))
+	has(secretLine)
+	list, err := os.ReadDir(root)
+	require.NoError(t, err)
+	assert.Len(t, list, 1, "nothing else holds a key")
 }
 
 func TestPutKeyBecomesRootBySudo(t *testing.T) {
