@@ -83,7 +83,7 @@ func (l *link) seen() secrets.HostSeen {
 // PutIdentities replaces the server's key file, if it is the server that was seen.
 // The key travels on standard input, and the server compares its hash before it
 // takes the file's place.
-func (r *rotateHosts) PutIdentities(ctx context.Context, host string, seen secrets.HostSeen, keyFile []byte) error {
+func (r *rotateHosts) PutIdentities(ctx context.Context, host string, seen secrets.HostSeen, keyFile []byte, keep ...string) error {
 	return r.on(ctx, host, func(l *link) error {
 		if now := l.seen(); now.HostKey != seen.HostKey || now.Address != seen.Address {
 			return refused(host, next.Target("secrets:rotate"), "%s with host key %s answers now, and %s with %s was confirmed",
@@ -96,7 +96,7 @@ func (r *rotateHosts) PutIdentities(ctx context.Context, host string, seen secre
 		if err != nil {
 			return err
 		}
-		out, err := l.Ask(ctx, l.Shell.PutKey(path, keyFile))
+		out, err := l.Ask(ctx, l.Shell.PutKey(path, keyFile, keep...))
 		if err != nil {
 			return l.askFailure("write the age keys", err)
 		}

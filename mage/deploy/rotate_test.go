@@ -261,8 +261,8 @@ func (c *cutting) lost(call string, err error) error {
 	return err
 }
 
-func (c *cutting) PutIdentities(ctx context.Context, host string, seen secrets.HostSeen, keys []byte) error {
-	err := c.lost("put", c.RotateHosts.PutIdentities(ctx, host, seen, keys))
+func (c *cutting) PutIdentities(ctx context.Context, host string, seen secrets.HostSeen, keys []byte, keep ...string) error {
+	err := c.lost("put", c.RotateHosts.PutIdentities(ctx, host, seen, keys, keep...))
 	c.puts++
 	return err
 }

@@ -224,10 +224,13 @@ func owners(text string) map[string]string {
 func comment(node *yaml.Node) string {
 	text := cmp.Or(node.LineComment, node.HeadComment)
 	lines := strings.Split(strings.TrimSpace(text), "\n")
-	text = strings.TrimSpace(strings.TrimLeft(lines[len(lines)-1], "# "))
+	return brief(strings.TrimSpace(strings.TrimLeft(lines[len(lines)-1], "# ")))
+}
+
+func brief(text string) string {
 	const most = 60
 	if len(text) > most {
-		text = text[:most] + "…"
+		return text[:most] + "…"
 	}
 	return text
 }

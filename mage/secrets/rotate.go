@@ -18,9 +18,10 @@ import (
 type RotateHosts interface {
 	// Look logs in, verifies the host key, and tells who answers there.
 	Look(ctx context.Context, host string) (HostSeen, error)
-	// PutIdentities replaces the server's key.txt atomically, mode 0600. It must
-	// refuse a server with another address or host key than seen.
-	PutIdentities(ctx context.Context, host string, seen HostSeen, keyFile []byte) error
+	// PutIdentities replaces the server's key.txt atomically, mode 0600, but for the
+	// identities in it whose hashes are in keep. It must refuse a server with another
+	// address or host key than seen.
+	PutIdentities(ctx context.Context, host string, seen HostSeen, keyFile []byte, keep ...string) error
 	// Deploy is update with its confirmation.
 	Deploy(ctx context.Context, host string) error
 	// OldStillNeeded reports whether a generation that the server keeps has
@@ -38,8 +39,13 @@ type HostSeen struct {
 	// the key.
 	Hashes []string
 	// Own says that the server decrypts with a key that is not on this machine:
-	// one of its own, or its SSH host key. It is never given another.
+	// one of its own, or its SSH host key. It is never given one of this machine.
 	Own bool
+	// SSHOnly says that it is the SSH host key.
+	SSHOnly bool
+	// SSH are the age recipients of the SSH host keys that it decrypts with; nil is
+	// unknown.
+	SSH []string
 	// Files are the sops files that the host's secrets lie in; nil is unknown,
 	// and stands for all.
 	Files []string
@@ -93,16 +99,7 @@ func Rotate(ctx context.Context, dir string, options RotateOptions) error {
 	if len(options.Hosts) > 0 && options.Remote == nil {
 		return errors.New("rotating the key needs a way to reach the hosts")
 	}
-	r := &rotation{RotateOptions: options, project: Project{Dir: dir}, seen: map[string]HostSeen{}}
-	if r.Getenv == nil {
-		r.Getenv = os.Getenv
-	}
-	if r.work == 0 {
-		r.work = scryptWork
-	}
-	if r.Now == nil {
-		r.Now = time.Now
-	}
+	r := &rotation{RotateOptions: options.complete(), project: Project{Dir: dir}, seen: map[string]HostSeen{}}
 	for _, step := range []func(context.Context) error{r.begin, r.meet, r.newKey, r.addRecipient, r.share, r.removeOld, r.push, r.forget, r.retire} {
 		if err := ctx.Err(); err != nil {
 			return r.explain(err)
@@ -112,6 +109,20 @@ func Rotate(ctx context.Context, dir string, options RotateOptions) error {
 		}
 	}
 	return nil
+}
+
+// complete fills in what is usual.
+func (o RotateOptions) complete() RotateOptions {
+	if o.Getenv == nil {
+		o.Getenv = os.Getenv
+	}
+	if o.work == 0 {
+		o.work = scryptWork
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
 }
 
 // errWaiting ends a run that has done all it can for now, and is no fault.
@@ -274,6 +285,11 @@ func (r *rotation) meet(ctx context.Context) error {
 		}
 		if err != nil {
 			r.fault(host, fmt.Errorf("looking who answers there: %w", err))
+			continue
+		}
+		if seen.Own && !seen.SSHOnly && slices.ContainsFunc(r.ids.Hashes(), func(hash string) bool { return slices.Contains(seen.Hashes, hash) }) {
+			r.fault(host, fail(nil, next.Target("secrets:rotate", "-host="+host),
+				"vps.yaml says ageKey: own, and it still has the age key of this machine: give it one of its own first"))
 			continue
 		}
 		r.seen[host] = seen

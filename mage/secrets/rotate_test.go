@@ -27,6 +27,7 @@ type fleet struct {
 	keys     map[string][]byte
 	kept     map[string][][]byte
 	own      string          // decrypts with a key of its own
+	alone    string          // the same, and the key is in its key file
 	away     string          // cannot be reached
 	stranger string          // has another host key than the one that is accepted
 	known    map[string]bool // what was found to decrypt
@@ -53,12 +54,18 @@ func (f *fleet) call(host string) error {
 	return nil
 }
 
-func (f *fleet) PutIdentities(_ context.Context, host string, seen HostSeen, keyFile []byte) error {
+func (f *fleet) PutIdentities(_ context.Context, host string, seen HostSeen, keyFile []byte, keep ...string) error {
 	if err := f.call(host); err != nil {
 		return err
 	}
 	require.Equal(f.t, f.hostKey(host), seen.HostKey)
-	f.keys[host] = keyFile
+	var kept []byte
+	for line := range strings.Lines(string(f.keys[host])) {
+		if ids, err := ParseIdentities([]byte(line)); err == nil && slices.Contains(keep, ids.Hashes()[0]) {
+			kept = append(kept, line...)
+		}
+	}
+	f.keys[host] = append(kept, keyFile...)
 	f.checkNobodyIsLockedOut()
 	return nil
 }
@@ -67,7 +74,7 @@ func (f *fleet) Look(_ context.Context, host string) (HostSeen, error) {
 	if err := f.call(host); err != nil {
 		return HostSeen{}, err
 	}
-	seen := HostSeen{Address: host + ".example:2222", HostKey: f.hostKey(host), Own: host == f.own}
+	seen := HostSeen{Address: host + ".example:2222", HostKey: f.hostKey(host), Own: host == f.own || host == f.alone}
 	if len(f.keys[host]) > 0 {
 		ids, err := ParseIdentities(f.keys[host])
 		require.NoError(f.t, err)

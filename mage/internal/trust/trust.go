@@ -36,11 +36,23 @@ type Host struct {
 	When    time.Time `json:"when"`
 }
 
+// ServerKey is an age identity that was made here for one server and is kept
+// there alone.
+type ServerKey struct {
+	Host string `json:"host"` // its name
+	// Hash is the SHA-256 of the identity's line, in hexadecimal: what the server
+	// computes of its own key file.
+	Hash string    `json:"hash"`
+	Made time.Time `json:"made"`
+}
+
 // Record is what was confirmed.
 type Record struct {
 	Recipients []string        `json:"recipients,omitempty"` // age recipients and other keys, as sops names them
 	LoginKeys  []string        `json:"loginKeys,omitempty"`  // fingerprints
 	Hosts      map[string]Host `json:"hosts,omitempty"`      // by name
+	// ServerKeys are by recipient. A key that a colleague made is not among them.
+	ServerKeys map[string]ServerKey `json:"serverKeys,omitempty"`
 	// Signers is the SHA-256 of the list of who may sign what is deployed, or "none"
 	// where there is no list any more. Empty: there never was one.
 	Signers []string `json:"signers,omitempty"`
@@ -180,6 +192,16 @@ func (r *Record) Confirm(name string, h Host) {
 		r.Hosts = map[string]Host{}
 	}
 	r.Hosts[name] = h
+}
+
+// Made notes the identity that was made for a server, and that its recipient may
+// decrypt.
+func (r *Record) Made(recipient string, key ServerKey) {
+	if r.ServerKeys == nil {
+		r.ServerKeys = map[string]ServerKey{}
+	}
+	r.ServerKeys[recipient] = key
+	r.Recipients = append(r.Recipients, recipient)
 }
 
 // Changed says what of a host differs from the last time that it was given a
