@@ -64,7 +64,7 @@ func (p *Project) Bootstrap(ctx context.Context, host string, o BootstrapOptions
 
 func (p *Project) preparedToInstall(ctx context.Context, pre *prepared) *bootstrap.Prepared {
 	return &bootstrap.Prepared{
-		Tree: facts.ContainerFiles(pre.tree), Identities: pre.ids, Recipients: pre.recipients,
+		Tree: facts.ContainerFiles(pre.tree), Identities: pre.ids, Recipients: pre.recipients, Source: pre.tree.Source,
 		Locked: pre.lock != nil, Warnings: pre.warning,
 		Evaluate: func(ctx context.Context, log io.Writer, outputs ...string) (*facts.Answer, error) {
 			return p.evaluate(ctx, pre.tree, log, facts.Question{Outputs: outputs})

@@ -7,8 +7,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -524,4 +526,50 @@ func TestBootstrapBringsTheKeysOfEncryptedDisks(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, string(calls), "--disk-encryption-keys /tmp/disk.key /key/disk-0")
 	assert.NotContains(t, string(calls), "open sesame")
+}
+
+// TestBootstrapGivesAnAgeKeyOfItsOwn: with ageKey: own the private key of this machine
+// does not go to the server, and the key that goes there stays nowhere here.
+func TestBootstrapGivesAnAgeKeyOfItsOwn(t *testing.T) {
+	t.Parallel()
+	c := newCandidate(t, "")
+	h := c.hosts["web"]
+	h.OwnAgeKey = true
+	c.hosts["web"] = h
+	sent := filepath.Join(t.TempDir(), "sent")
+	answers := strings.ReplaceAll(engineAnswers, "cat >/dev/null &", "exec 3<&0; cat >/dev/null &")
+	here, err := c.identities(t.Context())
+	require.NoError(t, err)
+	identity := regexp.MustCompile(`AGE-SECRET-KEY-1[0-9A-Z]+`)
+	var given []string
+	for range 2 { // the second takes the first one's place
+		require.NoError(t, os.WriteFile(sent, nil, 0o600))
+		c.engine(fmt.Sprintf(answers, built, c.kexec(), fmt.Sprintf("tee %q <&3 >/dev/null 2>&1 & until grep -q -a AGE-SECRET-KEY %q; do sleep 0.1; done; kill $!; "+
+			"echo '### Formatting hard drive with disko ###'; exit 7", sent, sent)))
+		failure(t, c.bootstrap(), CodeUnknown, "exit code 7", "bootstrap")
+		text, err := os.ReadFile(sent)
+		require.NoError(t, err)
+		keys := identity.FindAllString(string(text), -1)
+		require.Len(t, keys, 1)
+		require.NotContains(t, string(here.KeyFile()), keys[0], "the key of this machine")
+		given = append(given, keys[0])
+
+		own, err := secrets.ParseIdentities([]byte(keys[0]))
+		require.NoError(t, err)
+		sealed, err := os.ReadFile(filepath.Join(c.Dir, secretsPath))
+		require.NoError(t, err)
+		report, err := secrets.VerifyBytes(sealed, own)
+		require.NoError(t, err)
+		assert.ElementsMatch(t, append(here.Recipients(), own.Recipients()...), report.Recipients)
+		assert.Contains(t, string(text), own.Recipients()[0], "the tree that is installed has the secrets for it")
+		require.NoError(t, filepath.WalkDir(c.Dir, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || !entry.Type().IsRegular() {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			assert.NotContains(t, string(text), keys[0], path)
+			return err
+		}))
+	}
+	assert.NotEqual(t, given[0], given[1])
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/next"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/remote"
+	"github.com/dagadbm/vps/mage/secrets"
 )
 
 // Options are the flags of bootstrap. The zero value of each but Yes
@@ -100,12 +101,13 @@ type installation struct {
 	project string // its id
 	run     string // id of this call
 
-	record          *installRecord // of an earlier run, then of this one; nil if there is none
-	link            *login         // to the system that is there now
-	facts           run.FreshFacts // of it
-	before          run.FreshFacts // of the system that the installer replaced; zero if that ran already
-	key             keyPair        // the installer logs in with it
-	hostKey         keyPair        // of the new system
+	record          *installRecord     // of an earlier run, then of this one; nil if there is none
+	link            *login             // to the system that is there now
+	facts           run.FreshFacts     // of it
+	before          run.FreshFacts     // of the system that the installer replaced; zero if that ran already
+	key             keyPair            // the installer logs in with it
+	hostKey         keyPair            // of the new system
+	ageKey          *secrets.ServerKey // of the new system alone; nil: it gets that of this machine
 	built           container.Built
 	diskKeys        [][]byte      // of encrypted disks, in the order of config.DiskKeys
 	flake           *facts.Answer // what Nix says

@@ -17,6 +17,7 @@ import (
 	"github.com/dagadbm/vps/mage/internal/observe"
 	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/term"
+	"github.com/dagadbm/vps/mage/secrets"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -27,7 +28,7 @@ func (b *installation) install(ctx context.Context) error {
 	if err := b.begin(); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{b.build, b.enterInstaller, b.checkDisks, b.installSystem} {
+	for _, step := range []func(context.Context) error{b.ownAgeKey, b.build, b.enterInstaller, b.checkDisks, b.installSystem} {
 		if err := step(ctx); err != nil {
 			return b.ended(ctx, err)
 		}
@@ -74,6 +75,25 @@ func keepAgreed(disks map[string]run.Device, before *installRecord) {
 			disks[path] = was
 		}
 	}
+}
+
+// ownAgeKey makes the age key of a server that has one of its own, and encrypts the
+// secrets that it needs to it, before they become a part of the system. The key is in
+// memory until the server has it: after an interruption there is another one.
+func (b *installation) ownAgeKey(ctx context.Context) (err error) {
+	if !b.host.OwnAgeKey {
+		return nil
+	}
+	files := b.config.Files()
+	for i, file := range files {
+		files[i] = b.pre.Source(file)
+	}
+	if b.ageKey, err = secrets.ServerKeyFor(ctx, b.p.Dir, b.pre.Identities, b.host.Name, files); err != nil {
+		return &Failure{Host: b.host.Name, Kind: Failed, Err: fmt.Errorf("make its own age key: %w", err), Now: asItWas, Next: next.Of(err)}
+	}
+	b.p.Log.Info("%s: it gets an age key that no other machine has; commit .sops.yaml and the sops files, which name its recipient", b.host.Name)
+	b.pre, err = b.p.Prepare(ctx)
+	return err
 }
 
 // build builds the system and the script that formats, here, unless the server
@@ -266,6 +286,9 @@ func (b *installation) runStage(ctx context.Context, stage container.Stage, from
 	if stage == container.StageSystem {
 		in.Job.Run += "-system"
 		payload.AgeKey = b.pre.Identities.Only(b.pre.Recipients(b.config)).KeyFile()
+		if b.host.OwnAgeKey {
+			payload.AgeKey = b.ageKey.KeyFile()
+		}
 		payload.AgeKeyPath = b.ageKeyPath()
 		in.DiskKeys, payload.DiskKeys = b.config.DiskKeys, b.diskKeys
 		payload.HostKey, payload.HostKeyPublic = b.hostKey.private, []byte(b.hostKey.public+"\n")

@@ -41,8 +41,10 @@ type Prepared struct {
 	Identities *secrets.Identities
 	// Recipients are those of the sops files that a host needs.
 	Recipients func(facts.Host) []string
-	Locked     bool // there is a flake.lock
-	Warnings   []string
+	// Source names the file of the project that is at a path of the tree.
+	Source   func(file string) string
+	Locked   bool // there is a flake.lock
+	Warnings []string
 	// Evaluate asks Nix about these outputs, or about all.
 	Evaluate func(ctx context.Context, log io.Writer, outputs ...string) (*facts.Answer, error)
 	// Missing tells that a host declares a secret that is not there.

@@ -57,6 +57,7 @@ type HostEntry struct {
 	Flake    string // name of a flake output
 	Tags     []string
 	HostKey  string // "type base64", without a comment
+	AgeKey   string // "own" or "shared"
 	Line     int    // of the name in the file, from 1
 }
 

@@ -23,6 +23,7 @@ type Host struct {
 	System       string   // "x86", "arm", or "" to ask the server
 	Flake        string   // flake output, or "" to derive it from the system
 	Tags         []string // in the order of vps.yaml
+	OwnAgeKey    bool     // it has an age key that no other machine has
 	Listed       bool     // declared in vps.yaml
 	Origin       string   // for messages: "vps.yaml:3", "ssh_config" or "argument"
 }

@@ -44,6 +44,7 @@ func (p *parser) host(name string, kv pair) HostEntry {
 		"system":   text(&h.System, "system", oneOf("x86", "arm")),
 		"flake":    text(&h.Flake, "flake", checkFlake),
 		"tags":     func(v *yaml.Node) { h.Tags = p.tags(v, at("tags")) },
+		"ageKey":   text(&h.AgeKey, "ageKey", oneOf("own", "shared")),
 		"hostKey":  func(v *yaml.Node) { h.HostKey = p.hostKey(v, at("hostKey")) },
 	})
 	if ip, err := netip.ParseAddr(name); err == nil && h.Address != "" && h.Address != ip.String() {

@@ -132,6 +132,7 @@ var badFiles = map[string]struct{ text, want string }{
 	"user with blank":     {"hosts:\n  a:\n    user: a b\n", `v:3: a.user: "a b" is not a user name`},
 	"identity, two lines": {"hosts:\n  a:\n    identity: \"a\\nb\"\n", `v:3: a.identity: "a\nb" contains a control character or line break`},
 	"system":              {"hosts:\n  a:\n    system: x86_64\n", `v:3: a.system: "x86_64" is not one of x86, arm`},
+	"age key":             {"hosts:\n  a:\n    ageKey: mine\n", `v:3: a.ageKey: "mine" is not one of own, shared`},
 	"flake with hash":     {"hosts:\n  a:\n    flake: '.#vps'\n", `v:3: a.flake: ".#vps": name the output only, the part after '#'`},
 	"tags is text":        {"hosts:\n  a:\n    tags: prod\n", `v:3: a.tags: must be a list such as [prod, web], not text "prod"`},
 	"tag with at":         {"hosts:\n  a:\n    tags: ['@prod']\n", `v:3: a.tags: "@prod" cannot be a tag: letters, digits, '.', '_' and '-' only, beginning with a letter or digit`},

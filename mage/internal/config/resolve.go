@@ -310,7 +310,7 @@ func (r *Resolver) listed(ctx context.Context, e HostEntry, arg literal) (Host, 
 	h := Host{
 		Target: remote.Target{Name: e.Name, Address: e.Address, HostKey: e.HostKey,
 			User: firstOf(arg.user, e.User), Port: firstOf(arg.port, e.Port)},
-		System: e.System, Flake: e.Flake, Tags: append([]string(nil), e.Tags...), Listed: true,
+		System: e.System, Flake: e.Flake, Tags: append([]string(nil), e.Tags...), Listed: true, OwnAgeKey: e.AgeKey == "own",
 		Origin: fmt.Sprintf("%s:%d", filepath.Base(firstOf(r.Config.Path, FileName)), e.Line),
 	}
 	s, err := r.listedSettings(ctx, e, h)

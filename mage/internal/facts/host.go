@@ -55,9 +55,13 @@ type Age struct {
 // None says that sops-nix looks nowhere: it cannot decrypt anything.
 func (a Age) None() bool { return a.KeyFile == "" && a.SSHKeyPaths != nil && len(a.SSHKeyPaths) == 0 }
 
-// Files lists the sops files of the tree that the host's secrets lie in, sorted.
+// Files lists the sops files of the tree that the host's secrets lie in, sorted; nil is
+// unknown.
 func (h Host) Files() []string {
-	var files []string
+	if h.Secrets == nil {
+		return nil
+	}
+	files := []string{}
 	for _, s := range h.Secrets {
 		if s.InTree() {
 			files = append(files, s.File)

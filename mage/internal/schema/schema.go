@@ -35,6 +35,7 @@ var details = map[string]detail{
 	"hosts.*.system":    {text: "Processor; else asked from the server.", more: node{"enum": []string{"x86", "arm"}}},
 	"hosts.*.flake":     {text: "Output of nix/flake.nix; else vps-x86 or vps-arm."},
 	"hosts.*.tags":      {text: "Groups of servers, as in: update @prod.", more: node{"uniqueItems": true}},
+	"hosts.*.ageKey":    {text: "own: the server gets an age key that no other machine has; shared: that of this machine.", more: node{"enum": []string{"own", "shared"}, "default": "shared"}},
 	"hosts.*.hostKey":   {text: "Pinned SSH host key, \"ssh-ed25519 AAAA…\": no other one is accepted."},
 	"install":           {text: "How bootstrap installs."},
 	"install.image":     {text: "Container image that holds Nix, 2.30 or newer.", more: node{"default": config.DefaultImage}},

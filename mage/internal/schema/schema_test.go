@@ -41,6 +41,7 @@ hosts:
     system: x86
     flake: vps-x86
     tags: [prod]
+    ageKey: own
     hostKey: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl
 install:
   image: nixos/nix:2.31.2
