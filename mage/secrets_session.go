@@ -3,9 +3,11 @@ package mage
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/dagadbm/vps/mage/deploy"
@@ -186,8 +188,17 @@ func yes(is bool) string {
 	return "no"
 }
 
-func (s *session) rotateSecrets(ctx context.Context, file, accept string) error {
-	if file == "" {
+func (s *session) rotateSecrets(ctx context.Context, file, host, accept string) error {
+	switch {
+	case file != "" && host != "":
+		return &deploy.Failure{Code: deploy.CodeUsage, Err: errors.New("-file= and -host= do not go together"), Now: "nothing was changed",
+			Next: next.Words("give one of them")}
+	case host != "" && !slices.Contains(s.Names(), host):
+		return &deploy.Failure{Code: deploy.CodeUsage, Err: fmt.Errorf("-host=%s: no such host in vps.yaml", host), Now: "nothing was changed",
+			Next: next.Words("name one of vps.yaml that has ageKey: own")}
+	case host != "":
+		return secrets.RotateServer(ctx, s.Dir, host, s.rotation(ctx, accept))
+	case file == "":
 		return secrets.Rotate(ctx, s.Dir, s.rotation(ctx, accept))
 	}
 	ids, err := s.identities(ctx)

@@ -85,10 +85,10 @@ func TestSecretsAreNeverArguments(t *testing.T) {
 	for _, f := range info.Funcs {
 		for _, arg := range f.Args {
 			seen++
-			assert.Contains(t, []string{"name", "file", "from", "sshkey", "json", "yes", "copy", "who"}, arg.Name, f.TargetName())
+			assert.Contains(t, []string{"name", "file", "from", "sshkey", "json", "yes", "copy", "who", "host"}, arg.Name, f.TargetName())
 		}
 	}
-	assert.Equal(t, 18, seen)
+	assert.Equal(t, 19, seen)
 }
 
 // A value that somebody else set must not reach the terminal as it is: an escape

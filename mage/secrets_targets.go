@@ -58,9 +58,12 @@ func (Secrets) List(ctx context.Context,
 // Rotate replaces the age key here and on all hosts; run it again to finish.
 func (Secrets) Rotate(ctx context.Context,
 	file *string, // make a new data key for this sops file, and leave the age keys alone
+	host *string, // replace only the age key of this host, which has its own (ageKey: own)
 	yes *string, // host keys (SHA256:…) of servers that a key may go to, with commas between
 ) error {
-	return with(ctx, func(ctx context.Context, s *session) error { return s.rotateSecrets(ctx, or(file, ""), or(yes, "")) })
+	return with(ctx, func(ctx context.Context, s *session) error {
+		return s.rotateSecrets(ctx, or(file, ""), or(host, ""), or(yes, ""))
+	})
 }
 
 // Revoke locks out WHO, a recipient or its name in .sops.yaml, and lists what it could read.

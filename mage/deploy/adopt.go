@@ -30,6 +30,8 @@ func (u *update) adopt(ctx context.Context, f run.Facts) (run.Facts, error) {
 	case config.Age == nil:
 		u.p.log.Warn("%s: where output %q looks for its age key is not known, so that nobody looked whether it is there; %s finds out", u.host.Name, output(u.host, f), next.Target("check"))
 		return f, nil
+	case u.host.OwnAgeKey || u.pre.decrypts(u.host, f) != no:
+		return f, nil // it has another key, or shall not have the one of this machine
 	case config.Age.KeyFile == "" || config.Age.KeyFile != u.pre.ageKeyPath(u.host.KnownOutput()) || len(config.Files()) == 0:
 		return f, nil
 	case !u.p.log.Interactive():

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -74,11 +75,15 @@ func (c *hostCheck) run(ctx context.Context) {
 	}
 	defer c.link.Close()
 	began := time.Now()
-	keyFile := defaultAgeKey
-	if age := c.declares(c.h.KnownOutput()).Age; age != nil && age.KeyFile != "" {
-		keyFile = age.KeyFile
+	q := run.FactsQuery{AgeKey: defaultAgeKey, Manifest: true, Units: true}
+	age := c.declares(c.h.KnownOutput()).Age
+	if pre, err := c.prepared(); age == nil && err == nil { // what Nix said earlier of this very tree
+		age = pre.facts(c.h.KnownOutput()).Age
 	}
-	facts, err := c.link.facts(ctx, run.FactsQuery{AgeKey: keyFile, Manifest: true, Units: true})
+	if age != nil {
+		q.AgeKey, q.SSHKeys = cmp.Or(age.KeyFile, defaultAgeKey), age.SSHKeyPaths
+	}
+	facts, err := c.link.facts(ctx, q)
 	if err != nil {
 		c.err("facts", err, next.Words("log in and look whether its shell works"))
 		return
@@ -272,8 +277,10 @@ func (c *hostCheck) ageKey(pre *prepared, f run.Facts) {
 		c.skip("age key", "which key the system decrypts with is unknown")
 	case age.None():
 		c.skip("age key", "the configuration names none")
-	case age.KeyFile == "":
-		c.skip("age key", "the system decrypts with other keys than an age key file: %s", strings.Join(age.SSHKeyPaths, ", "))
+	case hasSharedKey(c.h, pre.ids, f):
+		c.fail("age key", next.Target("secrets:rotate", "-host="+c.h.Name), "vps.yaml says ageKey: own, and the server has the age key of this machine")
+	case pre.decrypts(c.h, f) == unknown:
+		c.skip("age key", "whether a key of the server decrypts %s is not known on this machine", strings.Join(config.Files(), ", "))
 	default:
 		c.verdict("age key", refuseKey(c.h, pre, f), next.Step{}, "the server's key decrypts %s", strings.Join(config.Files(), ", "))
 	}

@@ -37,7 +37,7 @@ func (p *Project) sources(ctx context.Context, paths []string) ([]string, error)
 	if err != nil || paths == nil {
 		return nil, err
 	}
-	var sources []string
+	sources := []string{}
 	for _, path := range paths {
 		sources = append(sources, sourceOf(layout, path))
 	}

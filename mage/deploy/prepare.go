@@ -8,7 +8,9 @@ import (
 	"slices"
 
 	"github.com/dagadbm/vps/mage/internal/facts"
+	"github.com/dagadbm/vps/mage/internal/run"
 	"github.com/dagadbm/vps/mage/internal/tree"
+	"github.com/dagadbm/vps/mage/internal/trust"
 	"github.com/dagadbm/vps/mage/secrets"
 )
 
@@ -25,6 +27,7 @@ type prepared struct {
 	kept    *facts.Kept // what Nix said at the last evaluation on this machine
 	lock    *facts.Lock
 	warning []string
+	trust   trust.Record // what was confirmed on this machine
 	consent consent
 }
 
@@ -39,6 +42,9 @@ func (p *Project) prepare(ctx context.Context) (*prepared, error) {
 	}
 	pre := &prepared{tree: t, digest: t.Manifest().Digest(), warning: t.Warnings(), history: ancestry{p: p}, kept: facts.LoadKept(p.Dir)}
 	if pre.git, err = p.gitState(ctx); err != nil {
+		return nil, usage(err)
+	}
+	if pre.trust, err = trust.Load(ctx, p.Dir); err != nil {
 		return nil, usage(err)
 	}
 	if err := p.verifySecrets(ctx, pre); err != nil {
@@ -150,6 +156,15 @@ func (pre *prepared) ageKeyPath(output string) string {
 		return age.KeyFile
 	}
 	return defaultAgeKey
+}
+
+// keyQuery asks a server about the keys that an output decrypts with.
+func (pre *prepared) keyQuery(output string) run.FactsQuery {
+	q := run.FactsQuery{AgeKey: pre.ageKeyPath(output)}
+	if age := pre.facts(output).Age; age != nil {
+		q.SSHKeys = age.SSHKeyPaths
+	}
+	return q
 }
 
 const defaultAgeKey = "/var/lib/sops-nix/key.txt"

@@ -156,31 +156,6 @@ func refuseOutput(h config.Host, pre *prepared, f run.Facts) error {
 		Next: next.Words("add it to nixosConfigurations, or name another one as flake: in vps.yaml")}
 }
 
-// refuseKey: a server that cannot decrypt the new secrets would come up without
-// them, the login keys included.
-//
-// Which key the system uses is known only from an evaluation of this tree, and only
-// that key was asked for. Otherwise nothing is refused: the server builds the
-// system and then knows. Nor is anything known of a file that is encrypted for others.
-func refuseKey(h config.Host, pre *prepared, f run.Facts) error {
-	config := pre.facts(output(h, f))
-	files := config.Files()
-	switch {
-	case config.Age == nil || config.Age.KeyFile != pre.ageKeyPath(h.KnownOutput()) || len(files) == 0:
-		return nil
-	case len(f.AgeKeys) == 0:
-		return refused(h.Name, next.Say("%s puts the present key there", next.Target("secrets:rotate")),
-			"the server has no age key at %s, so it could not decrypt its secrets", pre.ageKeyPath(output(h, f)))
-	}
-	for _, file := range files {
-		if report := pre.reports[file]; report != nil && !report.CanDecrypt(f.AgeKeys) {
-			return refused(h.Name, next.Say("%s brings server and secrets together again", next.Target("secrets:rotate")),
-				"no age key of the server is among those at hand that decrypt %s", pre.tree.Source(file))
-		}
-	}
-	return nil
-}
-
 // refuseOlder: the server upgrades its nixpkgs by itself every night; an older
 // lock would take its security patches away.
 func refuseOlder(h config.Host, pre *prepared, f run.Facts, force bool) error {

@@ -2,10 +2,12 @@ package deploy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,20 +35,21 @@ func (p *Project) RotateHosts(ctx context.Context, o UpdateOptions) secrets.Rota
 // keyFile is where this host keeps its age key, as far as that is known, and what
 // the server says about it.
 func (r *rotateHosts) keyFile(ctx context.Context, l *link) (string, run.Facts, error) {
-	path := r.keyPath(l.host.KnownOutput())
-	answer, err := l.facts(ctx, run.FactsQuery{AgeKey: path})
-	if own := r.keyPath(output(l.host, answer)); err == nil && own != path {
-		path = own
-		answer, err = l.facts(ctx, run.FactsQuery{AgeKey: path})
+	q := r.keyQuery(l.host.KnownOutput())
+	answer, err := l.facts(ctx, q)
+	if own := r.keyQuery(output(l.host, answer)); err == nil && (own.AgeKey != q.AgeKey || !slices.Equal(own.SSHKeys, q.SSHKeys)) {
+		q = own
+		answer, err = l.facts(ctx, q)
 	}
-	return path, answer, err
+	return q.AgeKey, answer, err
 }
 
-func (r *rotateHosts) keyPath(output string) string {
-	if h, _, ok := r.kept.AsOf(output); ok && h.Age != nil && h.Age.KeyFile != "" {
-		return h.Age.KeyFile
+func (r *rotateHosts) keyQuery(output string) run.FactsQuery {
+	q := run.FactsQuery{AgeKey: defaultAgeKey}
+	if h, _, ok := r.kept.AsOf(output); ok && h.Age != nil {
+		q.AgeKey, q.SSHKeys = cmp.Or(h.Age.KeyFile, defaultAgeKey), h.Age.SSHKeyPaths
 	}
-	return defaultAgeKey
+	return q
 }
 
 // Look logs in to a host, whose key is verified on the way, and asks for the hashes
@@ -63,8 +66,10 @@ func (r *rotateHosts) Look(ctx context.Context, host string) (seen secrets.HostS
 				return err
 			}
 			// Such a server decrypts with its SSH host key, and needs no other.
-			seen.Own = h.Age != nil && h.Age.KeyFile == "" && len(h.Age.SSHKeyPaths) > 0
+			seen.SSHOnly = h.Age != nil && h.Age.KeyFile == "" && len(h.Age.SSHKeyPaths) > 0
 		}
+		seen.Own = seen.SSHOnly || l.host.OwnAgeKey
+		seen.SSH = sshRecipients(facts)
 		seen.Hashes = facts.AgeKeys
 		seen.Note = "no deploy is recorded there"
 		if last := facts.Record; last != nil {

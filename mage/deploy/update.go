@@ -63,7 +63,9 @@ func (p *Project) updateOf(pre *prepared, o UpdateOptions, h config.Host, line *
 }
 
 func (u *update) run(ctx context.Context) Result {
-	return u.job.run(ctx, run.FactsQuery{AgeKey: u.pre.ageKeyPath(u.host.KnownOutput()), Manifest: true}, u.decide)
+	q := u.pre.keyQuery(u.host.KnownOutput())
+	q.Manifest = true
+	return u.job.run(ctx, q, u.decide)
 }
 
 // decide compares what the server said with what is to be deployed.

@@ -74,6 +74,7 @@ type rotation struct {
 	state   *rotationState
 	files   []string            // all sops files of the project
 	seen    map[string]HostSeen // who answers for a host, this time
+	record  trust.Record        // what was confirmed on this machine
 	faults  []error             // of single hosts
 }
 
@@ -274,6 +275,7 @@ func (r *rotation) meet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.record = record
 	var items []trust.Item
 	for _, host := range r.Hosts {
 		if r.state.Hosts[host] >= stepForgot {
@@ -437,9 +439,23 @@ func (r *rotation) deploy(ctx context.Context, host string) error {
 		if err != nil {
 			return err
 		}
-		if !seen.Own && !report.CanDecrypt(seen.Hashes) {
+		if !r.serverDecrypts(host, seen, report) {
 			return fmt.Errorf("none of the server's keys decrypts %s; nothing was deployed", file)
 		}
 	}
 	return r.Remote.Deploy(ctx, host)
+}
+
+// serverDecrypts reports whether the host can decrypt a file, as far as that is known.
+func (r *rotation) serverDecrypts(host string, seen HostSeen, report *Report) bool {
+	switch {
+	case report.CanDecrypt(seen.Hashes):
+		return true
+	case !seen.Own:
+		return false
+	case seen.SSHOnly:
+		return seen.SSH == nil || slices.ContainsFunc(seen.SSH, func(name string) bool { return slices.Contains(report.Recipients, name) })
+	}
+	decrypts, made := report.Server(r.record, host, seen.Hashes)
+	return decrypts || !made
 }

@@ -25,6 +25,7 @@ type Facts struct {
 	Profile   string    // store path of the newest generation: the boot default
 	Version   string    // NixOS version of the running system, "26.05.20260820.5880666"
 	AgeKeys   []string  // SHA-256 of each identity line in the server's key file
+	SSHKeys   []string  // public halves of the SSH host keys that were asked for, as far as they are there
 	Lacks     []string  // programs that a run needs and that are not there
 	ReadOnly  []string  // folders that must be writable and are not
 	Intent    string    // a run whose commit was interrupted
@@ -180,6 +181,8 @@ func (f *Facts) setOther(key, value string) (err error) {
 		f.Time, err = unix(value)
 	case "agekey":
 		f.AgeKeys, err = bounded(f.AgeKeys, value)
+	case "sshkey":
+		f.SSHKeys, err = bounded(f.SSHKeys, value)
 	case "lacks":
 		f.Lacks, err = bounded(f.Lacks, value)
 	case "readonly":

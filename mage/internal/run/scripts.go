@@ -115,9 +115,10 @@ func (s Shell) supervisor(id string, args ...string) Command {
 
 // FactsQuery says what Facts shall ask beyond the cheap facts.
 type FactsQuery struct {
-	AgeKey   string // path of the server's age key
-	Manifest bool   // the listing of /etc/nixos
-	Units    bool   // units that are failed or restarting
+	AgeKey   string   // path of the server's age key
+	SSHKeys  []string // paths of SSH host keys that serve as age keys
+	Manifest bool     // the listing of /etc/nixos
+	Units    bool     // units that are failed or restarting
 }
 
 // Facts builds the command whose output [ParseFacts] reads. It changes nothing.
@@ -130,7 +131,7 @@ func (s Shell) Session(q FactsQuery) Command {
 }
 
 func (q FactsQuery) vars() [][2]string {
-	return [][2]string{{"AGE_KEY", q.AgeKey}, {"MANIFEST", flag(q.Manifest)}, {"UNITS", flag(q.Units)}}
+	return [][2]string{{"AGE_KEY", q.AgeKey}, {"SSH_KEYS", strings.Join(q.SSHKeys, "\n")}, {"MANIFEST", flag(q.Manifest)}, {"UNITS", flag(q.Units)}}
 }
 
 // Forget builds the command that keeps a run from ever starting whose start was

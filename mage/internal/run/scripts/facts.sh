@@ -2,7 +2,7 @@
 # shellcheck disable=SC2154 # lib.sh goes before it, and the laptop's variables
 # Prints what the laptop must know before it may decide anything, as KEY=VALUE
 # lines, ending with "end". Changes nothing. AGE_KEY is the path of the server's
-# age key; MANIFEST=1 asks for the listing of /etc/nixos, UNITS=1 for the units in trouble.
+# age key, SSH_KEYS those of SSH host keys, one a line; MANIFEST=1 asks for the listing of /etc/nixos, UNITS=1 for the units in trouble.
 PATH=$ROOT/run/current-system/sw/bin:$PATH
 
 say() { printf '%s=%s\n' "$1" "$2"; }
@@ -90,6 +90,10 @@ facts_of_tree() {
             esac
         done <"$ROOT$AGE_KEY"
     fi
+    [ -z "$SSH_KEYS" ] || printf '%s\n' "$SSH_KEYS" | while IFS= read -r path; do
+        first "$ROOT$path.pub"
+        [ -z "$first" ] || say sshkey "$first"
+    done
     [ ! -f "$STATE/record" ] || while IFS= read -r line; do
         printf 'record.%s\n' "$line"
     done <"$STATE/record"
