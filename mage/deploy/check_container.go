@@ -46,7 +46,11 @@ func (c *checker) engine(ctx context.Context) (l findings, why string) {
 		l.fail(imageFinding, next.Shell(install.Engine, "pull", install.Image), "%s is not here yet", install.Image)
 		return l, "the container image is not here"
 	}
-	l.pass(imageFinding, "%s", install.Image)
+	fixed := "; by its digest"
+	if !strings.Contains(install.Image, "@") {
+		fixed = "; by tag, not by digest: a registry may serve another one under it"
+	}
+	l.pass(imageFinding, "%s%s", install.Image, fixed)
 	return l, ""
 }
 

@@ -560,3 +560,12 @@ func TestUpdateOfOneHostKnowsNothingOfAnother(t *testing.T) {
 
 	f.mustUpdate("web")
 }
+
+// A tag can be moved to another image, which would get the tree and the age key.
+func TestCheckSaysWhetherTheImageIsFixed(t *testing.T) {
+	t.Parallel()
+	f, _ := newCheck(t)
+	assert.Contains(t, find(t, f.Check(t.Context(), CheckOptions{}), imageFinding).Detail, "by tag, not by digest")
+	f.config.Install.Image = "nixos/nix@sha256:" + strings.Repeat("0", 64)
+	assert.Contains(t, find(t, f.Check(t.Context(), CheckOptions{}), imageFinding).Detail, "; by its digest")
+}

@@ -263,9 +263,14 @@ func describe(n *yaml.Node) string {
 // nixTag finds Nix's version in the tag of its official image.
 var nixTag = regexp.MustCompile(`^(?:docker\.io/)?nixos/nix:v?(\d+)\.(\d+)`)
 
+var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
 func checkImage(s string) error {
 	if strings.HasPrefix(s, "-") || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return fmt.Errorf("%q is not the name of a container image", s)
+	}
+	if _, digest, ok := strings.Cut(s, "@"); ok && !digestForm.MatchString(digest) {
+		return fmt.Errorf("%q: a digest is sha256: and 64 hexadecimal digits", s)
 	}
 	m := nixTag.FindStringSubmatch(s)
 	if m == nil {

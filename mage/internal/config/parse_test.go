@@ -150,6 +150,7 @@ var badFiles = map[string]struct{ text, want string }{
 	"network as option":   {"install:\n  network: --privileged\n", `v:2: install.network: "--privileged" is not the name of a container network`},
 	"network none":        {"install:\n  network: none\n", `v:2: install.network: a container without a network reaches no server`},
 	"image too old":       {"install:\n  image: nixos/nix:2.29.1\n", `v:2: install.image: "nixos/nix:2.29.1" is too old: the installer needs Nix 2.30 or newer`},
+	"image digest short":  {"install:\n  image: nixos/nix@sha256:abc\n", `v:2: install.image: "nixos/nix@sha256:abc": a digest is sha256: and 64 hexadecimal digits`},
 	"image as option":     {"install:\n  image: --privileged\n", `v:2: install.image: "--privileged" is not the name of a container image`},
 	"kexec without sum":   {"install:\n  kexec:\n    url: https://x.y/z\n", `v:3: install.kexec: needs both url and sha256: what a server boots is never taken unchecked`},
 	"kexec by file":       {"install:\n  kexec:\n    url: file:///z\n", `v:3: install.kexec.url: "file:///z" is not an http or https URL`},
