@@ -159,7 +159,7 @@ let
   keyFileOfNixos = "/etc/ssh/authorized_keys.d/root";
 
   rootKeyFiles =
-    if !(config ? services.openssh) then
+    if !(config ? services.openssh.authorizedKeysFiles) then
       null
     else
       builtins.filter (file: file != keyFileOfNixos) (unique keyFilesOfSshd);
@@ -202,7 +202,7 @@ let
         line: builtins.isString line && builtins.match "[ \t\r]*(#.*)?" line == null
       ) (builtins.concatMap (builtins.split "\n") texts);
     in
-    if !(config ? services.openssh) then
+    if !(config ? services.openssh.authorizedKeysFiles) then
       null
     else if builtins.elem keyFileOfNixos (map (builtins.replaceStrings [ "%u" ] [ "root" ]) (sshd.authorizedKeysFiles or [ ])) then
       map keyLine lines
