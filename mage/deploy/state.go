@@ -36,5 +36,5 @@ func (p *Project) rememberPort(h config.Host, port int) {
 	if err != nil || os.MkdirAll(filepath.Dir(p.statePath(h)), 0o700) != nil {
 		return
 	}
-	_ = renameio.WriteFile(p.statePath(h), append(data, '\n'), 0o600)
+	_ = renameio.WriteFile(p.statePath(h), append(data, '\n'), 0o600, renameio.WithTempDir(filepath.Dir(p.statePath(h))))
 }

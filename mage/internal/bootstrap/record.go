@@ -148,7 +148,7 @@ func (b *installation) save() error {
 		err = os.MkdirAll(filepath.Dir(path), 0o700)
 	}
 	if err == nil {
-		err = renameio.WriteFile(path, append(data, '\n'), 0o600)
+		err = renameio.WriteFile(path, append(data, '\n'), 0o600, renameio.WithTempDir(filepath.Dir(path)))
 	}
 	if err != nil {
 		return &Failure{Host: b.host.Name, Kind: Failed, Err: fmt.Errorf("remember the install: %w", err), Now: asItWas,
@@ -202,7 +202,7 @@ func (b *installation) projectID() (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", err
 	}
-	return id, renameio.WriteFile(path, []byte(id+"\n"), 0o600)
+	return id, renameio.WriteFile(path, []byte(id+"\n"), 0o600, renameio.WithTempDir(filepath.Dir(path)))
 }
 
 func projectForm(id string) bool {

@@ -83,7 +83,7 @@ var (
 	chainOfTheNewSystem = []death{
 		{phase: "waiting for the reboot", says: ": waiting for the reboot …"},
 		{phase: "first contact", says: ": waiting for the system that was installed"},
-		{phase: "update", says: ": switching …"},
+		{phase: "update", says: ": staging …"}, // of a tree whose system runs already
 		{phase: "optimise", says: ": optimising the store …", before: slowOptimise},
 	}
 )

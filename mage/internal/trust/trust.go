@@ -171,7 +171,7 @@ func Change(ctx context.Context, dir string, change func(*Record)) error {
 	r.normalise()
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err == nil {
-		err = renameio.WriteFile(file, append(data, '\n'), 0o600)
+		err = renameio.WriteFile(file, append(data, '\n'), 0o600, renameio.WithTempDir(filepath.Dir(file)))
 	}
 	if err != nil {
 		return fmt.Errorf("remembering what was confirmed: %w", err)
