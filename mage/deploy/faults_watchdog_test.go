@@ -47,7 +47,7 @@ var troubles = []trouble{
 	{name: "fills the disk", system: vpstest.System{FillDisk: true, SSH: vpstest.SSHStopped}, full: true, code: CodeRolledBack, says: "the activation script"},
 	{name: "breaks the login of the user", system: vpstest.System{SSH: vpstest.SSHDenied}, code: CodeRolledBack, says: "no new login on port"},
 	{name: "stops sshd, and going back fails once", system: vpstest.System{SSH: vpstest.SSHStopped, LeaveFails: 1},
-		code: CodeRolledBack, says: "did not come back"},
+		code: CodeRolledBack, says: "switching back failed"},
 	{name: "stops sshd, and going back always fails", system: vpstest.System{SSH: vpstest.SSHStopped, LeaveFails: 99},
 		code: CodeRolledBack, says: "boots generation"},
 }
