@@ -23,10 +23,10 @@
 //
 // # What update does
 //
-// It collects nix/ (without *.go), secrets/secrets.yaml and .sops.yaml, without
-// what git ignores, and compares them with the server's /etc/nixos. The
-// difference is sent, built there, and switched to under a watchdog. Then a new
-// login, on the port that vps.yaml declares, looks whether the new system is
+// It collects nix/ (or the folder that "nix:" in vps.yaml names), every sops file
+// and .sops.yaml, without what git ignores, and compares them with the server's
+// /etc/nixos. The difference is sent, built there, and switched to under a watchdog.
+// Then a new login, on the port that the new system names, looks whether that is
 // well. If it is, the system and the tree become the persistent ones, together.
 // If nothing confirms within -confirm, the server goes back by itself. Until
 // then nothing persistent has changed: a power cut at any moment ends in the last
@@ -60,5 +60,5 @@
 //	//mage:import
 //	_ "github.com/dagadbm/vps/mage"
 //
-// Targets of your own stand on the same packages: see [github.com/dagadbm/vps/mage/deploy].
+// Your own targets use the same packages: see [github.com/dagadbm/vps/mage/deploy].
 package mage
